@@ -1,0 +1,67 @@
+"""The few records that the whole package speaks in. Frozen, plain, without behaviour of files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+SPLITS = ("calibration", "validation", "test")
+LABELS = ("normal", "anomaly")
+VIEWS = ("video", "segments")
+
+
+class HeadId(NamedTuple):
+    """One attention head: 0-based decoder layer and 0-based head in it."""
+
+    layer: int
+    head: int
+
+    def __str__(self) -> str:
+        return f"({self.layer},{self.head})"
+
+
+class Segment(NamedTuple):
+    """Frames [start, end) of a video, 0-based and half-open."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An annotated anomaly as the sheet gives it: [start, end) in frames or in seconds."""
+
+    start: float
+    end: float
+    unit: str = "frames"  # or "seconds"
+
+    def frames(self, fps: float) -> tuple[int, int]:
+        """The interval in frames, [start, end): seconds are rounded to the nearest frame."""
+        if self.unit == "frames":
+            return int(self.start), int(self.end)
+        return round(self.start * fps), round(self.end * fps)
+
+
+@dataclass(frozen=True)
+class Video:
+    """One row of the sample sheet.
+
+    label is None for an unlabelled video (scored and localised, left out of the metrics); events
+    is None when the video has no frame annotation, () when it is annotated as having none.
+    """
+
+    video: str
+    path: str
+    split: str
+    label: str | None = None
+    category: str = ""
+    events: tuple[Interval, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A detected anomaly: frames [start, end) and the highest smoothed score inside."""
+
+    start: int
+    end: int
+    peak: float
