@@ -8,7 +8,7 @@ where it was written: no times, no absolute paths.
 | schema | datasets |
 |---|---|
 | frames | frames uint8 [S, F, H, W, 3]; indices int64 [S, F]; segments int64 [S, 2] |
-| features | features float32 [S, L, H, D] (all heads) or [S, n, D] with heads int64 [n, 2]; segments |
+| features | features float32 [S, L, H, D] (all heads) or [S, n, D] and heads [n, 2]; segments |
 | saliency | saliency float64 [metrics, L, H] |
 | experts | rss float64 [L, H]; experts int64 [K, 2]; mean, spread, normalised [P, L, H]; ... |
 | scorer | arrays of the fitted estimator; experts int64 [K, 2] |
@@ -77,7 +77,7 @@ def write(
 
 @contextmanager
 def create(path: str | Path, schema: str, provenance: Provenance) -> Iterator[h5py.File]:
-    """An open HDF5 file with its header, for a writer that streams; renamed to `path` at the end."""
+    """An open HDF5 file with its header, for a writer that streams; renamed at the end."""
     full = {**provenance, "hhvad": __version__}
     with atomic_path(path) as partial, _refuse(path), h5py.File(partial, "w") as file:
         file.attrs["schema"] = schema
@@ -131,7 +131,7 @@ def read(path: str | Path, schema: str, names: tuple[str, ...] | None = None) ->
 
 @contextmanager
 def open_artifact(path: str | Path, schema: str) -> Iterator[tuple[h5py.File, Provenance]]:
-    """An artifact opened for reading piece by piece, with its provenance, after the header check."""
+    """An artifact opened for reading piece by piece, with its provenance, header checked."""
     if not Path(path).is_file():
         raise ArtifactError(f"{path}: there is no such file")
     with _refuse(path), h5py.File(path, "r") as file:
@@ -188,7 +188,7 @@ def head_features(path: str | Path, heads: NDArray[np.int64]) -> Artifact:
             outside = [h for h in heads.tolist() if h[0] >= layers or h[1] >= count]
             if outside:
                 raise ArtifactError(
-                    f"{path}: head {tuple(outside[0])} is outside its {layers} layers x {count} heads"
+                    f"{path}: head {tuple(outside[0])} is outside its {layers} x {count} heads"
                 )
             picked = data[()][:, heads[:, 0], heads[:, 1]]
         else:

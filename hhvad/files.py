@@ -107,7 +107,7 @@ def read_tsv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, st
 
 
 def digest(data: Any) -> str:
-    """A short stable digest of JSON-like data: what a rule puts in its params instead of a list."""
+    """A short stable digest of JSON-like data: for a rule's params instead of a long list."""
     text = json.dumps(data, sort_keys=True, default=_plain, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
