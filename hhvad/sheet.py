@@ -1,0 +1,151 @@
+"""The sample sheet: one row a video. Tab-separated, with a header.
+
+| column | content |
+|---|---|
+| video | unique id: letters, digits and `. _ = # -`, starting with a letter or digit |
+| path | the video file, relative to the working directory or absolute |
+| split | calibration, validation or test |
+| label | normal, anomaly, or empty: unlabelled (test only; scored, but not in the metrics) |
+| category | free text, for the metrics per category |
+| events | `start-end;start-end`: anomalous frames [start, end), or seconds as `1.5s-3s` |
+
+A normal video has no events. An anomalous one without events is labelled for the whole video only:
+enough for calibration, not for validation, nor for the frame metrics of the test split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from hhvad.errors import ArtifactError, SheetError
+from hhvad.files import read_tsv
+from hhvad.records import LABELS, SPLITS, Interval, Video
+
+COLUMNS = ("video", "path", "split", "label", "category", "events")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=#-]*")
+_EVENT = re.compile(r"(\d+(?:\.\d+)?)(s?)-(\d+(?:\.\d+)?)(s?)")
+
+
+def read(path: str | Path) -> list[Video]:
+    """All rows of a sample sheet, in its order.
+
+    Raises SheetError that names the file, the video, the column and the value.
+    """
+    try:
+        rows = read_tsv(path, COLUMNS)
+    except ArtifactError as error:
+        raise SheetError(f"{error} (a sheet has the columns {' '.join(COLUMNS)})") from error
+    videos = [_video(path, number, row) for number, row in enumerate(rows, start=2)]
+    if not videos:
+        raise SheetError(f"{path}: the sheet has no videos; add a row for each")
+    repeated = [name for name, n in Counter(v.video.lower() for v in videos).items() if n > 1]
+    if repeated:
+        # Compared without case: two ids that differ in case are one file on some file systems.
+        raise SheetError(f"{path}: video {repeated[0]!r} is there more than once; ids are unique")
+    return videos
+
+
+def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
+    where = f"{path}: line {number}"
+    unknown = [name for name in row if name not in COLUMNS]
+    if unknown:
+        raise SheetError(f"{where}: column {unknown[0]!r} is unknown; known: {' '.join(COLUMNS)}")
+    value = {name: row[name].strip() for name in COLUMNS}
+    name = value["video"]
+    check_id(name, where)
+    where = f"{where} (video {name})"
+    if not value["path"]:
+        raise SheetError(f"{where}: path is empty; give the video file")
+    if any(ord(char) < 32 for char in value["path"]):
+        raise SheetError(f"{where}: path {value['path']!r} holds a control character")
+    if value["split"] not in SPLITS:
+        raise SheetError(f"{where}: split is {value['split']!r}; it is one of {', '.join(SPLITS)}")
+    if value["label"] not in (*LABELS, ""):
+        raise SheetError(f"{where}: label is {value['label']!r}; it is normal, anomaly or empty")
+    label = value["label"] or None
+    if label is None and value["split"] != "test":
+        raise SheetError(f"{where}: label is empty; {value['split']} videos need normal or anomaly")
+    if value["events"] and label != "anomaly":
+        raise SheetError(
+            f"{where}: events is {value['events']!r} but label is {value['label']!r}; "
+            "set label to anomaly or remove the events"
+        )
+    events = parse_events(value["events"], where)
+    annotated = label == "normal" or bool(events)
+    return Video(
+        video=name,
+        path=value["path"],
+        split=value["split"],
+        label=label,
+        category=value["category"],
+        events=events if annotated else None,
+    )
+
+
+def check_id(name: str, where: str) -> None:
+    """Refuse an id that could not be a file name, a wildcard and a shell word at once."""
+    if not ID.fullmatch(name) or ".." in name or len(name) > 200:
+        suggestion = re.sub(r"[^A-Za-z0-9._=#-]+", "_", name).strip("._=#-")
+        suggestion = re.sub(r"\.{2,}", ".", suggestion)[:200] or "video-1"
+        raise SheetError(
+            f"{where}: video is {name!r}; an id has letters, digits and . _ = # - only, and starts "
+            f"with a letter or digit: {suggestion!r} would do"
+        )
+
+
+def parse_events(text: str, where: str = "events") -> tuple[Interval, ...]:
+    """`start-end;start-end` as intervals: frames, or seconds with an `s` behind each number.
+
+    `where` opens the message of the SheetError that a malformed, empty or overlapping one raises.
+    """
+    events = []
+    for part in filter(None, (piece.strip() for piece in text.split(";"))):
+        match = _EVENT.fullmatch(part)
+        if not match or match[2] != match[4]:
+            raise SheetError(
+                f"{where}: event {part!r} is not start-end in frames (1080-1560) "
+                "or in seconds (36s-52s)"
+            )
+        unit = "seconds" if match[2] else "frames"
+        if unit == "frames" and ("." in match[1] or "." in match[3]):
+            raise SheetError(f"{where}: event {part!r}: frames are whole; for seconds add s")
+        event = Interval(float(match[1]), float(match[3]), unit)
+        if event.end <= event.start:
+            raise SheetError(f"{where}: event {part!r} ends before it starts (end is exclusive)")
+        if events and events[-1].unit != unit:
+            raise SheetError(f"{where}: event {part!r}: frames and seconds are mixed in {text!r}")
+        if events and event.start < events[-1].end:
+            raise SheetError(f"{where}: event {part!r} overlaps or precedes the one before it")
+        events.append(event)
+    return tuple(events)
+
+
+def format_events(events: Sequence[Interval] | None) -> str:
+    """The inverse of parse_events; '' for None and for ()."""
+    return ";".join(_format(event) for event in events or ())
+
+
+def _format(event: Interval) -> str:
+    if event.unit == "frames":
+        return f"{int(event.start)}-{int(event.end)}"
+    return f"{event.start:g}s-{event.end:g}s"
+
+
+def event_frames(video: Video, fps: float, n_frames: int) -> list[tuple[int, int]]:
+    """The annotated events of a video in frames [start, end).
+
+    Raises SheetError where one ends past the end of the video, or the video has no annotation.
+    """
+    if video.events is None:
+        raise SheetError(f"video {video.video}: it has no frame annotation; fill its events column")
+    frames = [event.frames(fps) for event in video.events]
+    for event, (start, end) in zip(video.events, frames, strict=True):
+        if end > n_frames or end <= start:
+            raise SheetError(
+                f"video {video.video}: event {_format(event)} is frames {start}-{end}, "
+                f"but the video has {n_frames} frames; correct its events in the sheet"
+            )
+    return frames
