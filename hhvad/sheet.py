@@ -101,7 +101,7 @@ def parse_events(text: str, where: str = "events") -> tuple[Interval, ...]:
 
     `where` opens the message of the SheetError that a malformed, empty or overlapping one raises.
     """
-    events = []
+    events: list[Interval] = []
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
         match = _EVENT.fullmatch(part)
         if not match or match[2] != match[4]:

@@ -1,0 +1,62 @@
+# make demo: the whole method on real video files.  make test: the proof.
+.DEFAULT_GOAL := help
+.PHONY: help venv venv-test demo test lint unit workflow-test bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+help:
+	@echo "make demo   install into $(VENV), run the demo, print its headline"
+	@echo "make test   install with the test extras, lint, run every test"
+	@echo "make venv   the environment only"
+	@echo "make bench  the figures of benchmarks/"
+	@echo "make clean  remove results, logs and caches (keeps $(VENV))"
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hhvad needs Python >= 3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+venv-test: $(TEST_STAMP)
+
+$(TEST_STAMP): $(STAMP)
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+demo: venv
+	$(RUN) snakemake --cores all
+	$(RUN) snakemake --report report.html
+	@$(RUN) hhvad show-results --metrics results/metrics/demo.json \
+		--events-folder results/events/demo --report report.html
+
+test: venv-test lint unit workflow-test
+
+lint: venv-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(RUN) snakefmt --check Snakefile rules workflow/Snakefile
+	$(RUN) snakemake --lint
+	$(BIN)/bandit --quiet --recursive --severity-level medium hhvad
+
+unit: venv-test
+	$(RUN) pytest --quiet tests/unit
+
+workflow-test: venv-test
+	$(RUN) pytest --quiet tests/workflow
+
+bench: venv
+	$(RUN) benchmarks/run
+
+clean:
+	rm -rf results resources logs benchmarks/__pycache__ report.html .snakemake
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find hhvad tests rules -name __pycache__ -type d -prune -exec rm -rf {} +

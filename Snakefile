@@ -1,0 +1,62 @@
+# hhvad: from a sheet of videos to scored, localised and reported anomalies (HeadHunt-VAD).
+#
+#   snakemake --cores all                  the demo, or your own videos: edit config/
+#   snakemake --profile slurm              the same on a cluster
+#   snakemake --report report.html         figures and tables in one page
+#
+# Read the rules in this order; together they are the method.
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/demo.smk"
+include: "rules/videos.smk"
+include: "rules/capture.smk"
+include: "rules/heads.smk"
+include: "rules/detect.smk"
+include: "rules/report.smk"
+include: "rules/train.smk"
+
+
+# A GPU belongs to a node: the limit `--resources gpu=N` holds in each allocation, not over all.
+resource_scopes:
+    gpu="local",
+
+
+wildcard_constraints:
+    video=r"[A-Za-z0-9][A-Za-z0-9._=#-]*",
+    model=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    prompt=r"[A-Za-z0-9][A-Za-z0-9_-]*",
+    view=r"video|segments",
+    split=r"validation|test",
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    """Scores and events of every test video; metrics and figures where there are annotations."""
+    input:
+        events=events_of_test_videos,
+        annotations="<results>/annotations/test.tsv",
+        results=results_of_annotated_videos,
+        figures=figures_of_test_videos,
+
+
+onsuccess:
+    shell("hhvad stop-resident")
+
+
+onerror:
+    shell("hhvad stop-resident; hhvad list-failures --logs {LOGS:q} --since {STARTED}")

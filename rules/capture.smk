@@ -1,0 +1,46 @@
+# One forward pass of the frozen model over [frames, prompt]; what its attention heads say is kept.
+
+
+rule capture_heads:
+    """Capture every head's output at the last prompt position: one artifact a (video, prompt)."""
+    input:
+        # Frames are temporary and made again when needed: that alone makes no capture stale. A
+        # changed video does (through its probe), and so do the sampling's values (in params).
+        frames=ancient("<results>/frames/{view}/{video}.h5"),
+        probe="<results>/probe/{video}.json",
+    output:
+        "<results>/heads/{model}/{view}/{prompt}/{video}.h5",
+    log:
+        "<logs>/capture_heads/{model}/{view}/{prompt}/{video}.log",
+    benchmark:
+        "<benchmarks>/capture_heads/{model}/{view}/{prompt}/{video}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: config["capture"]["threads"]
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        runtime=capture_minutes,
+        engine=engine,
+    params:
+        model=config["model"]["path"],
+        revision=f"--revision {config['model']['revision']}" if config["model"]["revision"] else "",
+        checkpoint=CHECKPOINT,
+        dtype=config["model"]["dtype"],
+        text=prompt_text,
+        siblings=siblings,
+        sampling=config_digest("sampling", ["frames", "segment_length", "size"]),
+        schema=SCHEMA_VERSIONS["features"],
+    shell:
+        "hhvad capture-heads"
+        " --frames {input.frames:q}"
+        " --model {params.model:q}"
+        " --model-name {wildcards.model:q}"
+        " {params.revision}"
+        " --dtype {params.dtype}"
+        " --prompt-id {wildcards.prompt:q}"
+        " --prompt {params.text:q}"
+        " {params.siblings}"
+        " {resources.engine}"
+        " --threads {threads}"
+        " --out {output:q} 2> {log:q}"

@@ -1,0 +1,213 @@
+# What the rules share: the checked config, the sheet, and the few functions that pick from them.
+# This is the only file with functions.
+
+import time
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from hhvad import checkpoint
+from hhvad import config as settings
+from hhvad import sheet
+from hhvad.artifacts import SCHEMA_VERSIONS
+from hhvad.errors import HHVADError
+from hhvad.files import digest
+
+STARTED = int(time.time())
+
+
+def load_study(config):
+    """The config with its defaults, the prompts, and the videos by id; every mistake by its name."""
+    try:
+        schema = settings.read_yaml(
+            workflow.source_path("../workflow/schemas/config.schema.yaml")
+        )
+        config = settings.validate(config, schema, "config")
+        schema = settings.read_yaml(
+            workflow.source_path("../workflow/schemas/prompts.schema.yaml")
+        )
+        prompts = settings.read_yaml(config["prompts"])
+        prompts = settings.validate(prompts, schema, config["prompts"])
+        videos = sheet.read(config["videos"])
+        for note in settings.check(config, prompts, videos):
+            logger.info(f"Note: {note}.")
+        stamp = checkpoint.stamp(config["model"]["path"])
+    except HHVADError as error:
+        raise WorkflowError(str(error)) from None
+    return config, prompts, {video.video: video for video in videos}, stamp
+
+
+config, PROMPTS, VIDEOS, CHECKPOINT = load_study(config)
+
+LOGS = config["pathvars"]["logs"]
+RESULTS = config["pathvars"]["results"]
+MODEL = config["model"]["name"]
+ONLINE = PROMPTS["online"]
+CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
+VALIDATION = [v.video for v in VIDEOS.values() if v.split == "validation"]
+TEST = [v.video for v in VIDEOS.values() if v.split == "test"]
+ANNOTATED = [name for name in TEST if VIDEOS[name].events is not None]
+CALIBRATION_LABELS = [VIDEOS[name].label for name in CALIBRATION]
+VALIDATION_EVENTS = [sheet.format_events(VIDEOS[name].events) or "none" for name in VALIDATION]
+
+
+def is_demo(video):
+    """Whether a video is one that rule make_demo_video draws."""
+    return video.path == f"{config['pathvars']['resources']}/demo/{video.video}.mp4"
+
+
+def video_file(wildcards):
+    """The video as an input, so that a replaced file is noticed.
+
+    A missing file is no input: it fails in its own job, by name, and not the whole run.
+    """
+    video = VIDEOS[wildcards.video]
+    return video.path if is_demo(video) or Path(video.path).is_file() else []
+
+
+def video_path(wildcards):
+    """The path as the sheet gives it."""
+    return VIDEOS[wildcards.video].path
+
+
+def prompt_text(wildcards):
+    """The wording of a prompt; what a capture depends on, whatever the other prompts say."""
+    return PROMPTS["prompts"][wildcards.prompt]
+
+
+def siblings(wildcards):
+    """Calibration videos are asked every prompt: the model may answer the others in passing.
+
+    The flag names the file, not the wordings, so that no capture depends on another's prompt.
+    """
+    return f"--siblings {config['prompts']}" if wildcards.view == "video" else ""
+
+
+def engine(wildcards):
+    """How captures are computed, as flags. No result depends on it, so it is a resource, no param."""
+    flags = config["capture"]
+    resident = "yes" if flags["resident"] else "no"
+    return (
+        f"--device {flags['device']} --batch-size {flags['batch_size']}"
+        f" --resident {resident} --idle-timeout {flags['idle_timeout']}"
+    )
+
+
+def calibration_features(wildcards):
+    """Head features of the calibration videos under one prompt; without one named, the online one."""
+    prompt = getattr(wildcards, "prompt", ONLINE)
+    return [
+        f"<results>/heads/{wildcards.model}/video/{prompt}/{name}.h5"
+        for name in CALIBRATION
+    ]
+
+
+def saliency_of_all_prompts(wildcards):
+    """Saliency under each prompt, in the order of the prompts file."""
+    return [
+        f"<results>/saliency/{wildcards.model}/{prompt}.h5"
+        for prompt in PROMPTS["prompts"]
+    ]
+
+
+def features_of_all_prompts(wildcards):
+    """Head features of the calibration videos under every prompt, one prompt after the other."""
+    return [
+        f"<results>/heads/{wildcards.model}/video/{prompt}/{name}.h5"
+        for prompt in PROMPTS["prompts"]
+        for name in CALIBRATION
+    ]
+
+
+def features_of_segments(wildcards):
+    """Head features of a video's segments under the online prompt."""
+    return f"<results>/heads/{wildcards.model}/segments/{ONLINE}/{wildcards.video}.h5"
+
+
+def validation_scores(wildcards):
+    """Segment scores of the validation videos."""
+    return [f"<results>/scores/{wildcards.model}/{name}.tsv" for name in VALIDATION]
+
+
+def validation_probes(wildcards):
+    """Frame rates of the validation videos, for events that are given in seconds."""
+    return [f"<results>/probe/{name}.json" for name in VALIDATION]
+
+
+def test_files(pattern):
+    """An input function: `pattern` for every test video."""
+    return lambda wildcards: [
+        pattern.format(video=name, model=wildcards.model) for name in TEST
+    ]
+
+
+def probes_of_annotated(wildcards):
+    """Probes of the videos of a split that have a frame annotation."""
+    annotated = [
+        v
+        for v in VIDEOS.values()
+        if v.split == wildcards.split and v.events is not None
+    ]
+    return [f"<results>/probe/{video.video}.json" for video in annotated]
+
+
+def annotations_of_split(wildcards):
+    """A digest of a split's annotations."""
+    return annotations_of(
+        [v.video for v in VIDEOS.values() if v.split == wildcards.split]
+    )
+
+
+def annotations_of(names):
+    """A digest of what the sheet says of these videos: it changes when an annotation does."""
+    rows = [VIDEOS[name] for name in names]
+    return digest(
+        [(v.video, v.label, v.category, sheet.format_events(v.events)) for v in rows]
+    )
+
+
+def video_annotation(wildcards):
+    """The annotated events of a video as a flag of plot-video; none where it is not annotated."""
+    events = VIDEOS[wildcards.video].events
+    return "" if events is None else f"--annotated '{sheet.format_events(events) or 'none'}'"
+
+
+def events_of_test_videos(wildcards):
+    """Detected events of every test video."""
+    return [f"<results>/events/{MODEL}/{name}.tsv" for name in TEST]
+
+
+def results_of_annotated_videos(wildcards):
+    """Metrics and their curves, where at least one test video has an annotation."""
+    if not ANNOTATED:
+        return []
+    return [f"<results>/metrics/{MODEL}.tsv", f"<results>/figures/{MODEL}/roc.svg"]
+
+
+def figures_of_test_videos(wildcards):
+    """The figures of the heads, and one of each test video."""
+    heads = [f"<results>/figures/{MODEL}/{name}.svg" for name in ("rss", "features")]
+    return heads + [f"<results>/figures/{MODEL}/videos/{name}.png" for name in TEST]
+
+
+def grid(name):
+    """A grid of the locator as three words: first, last, count."""
+    values = config["locator"][name]
+    return [values["first"], values["last"], values["count"]]
+
+
+def config_digest(section, keys):
+    """A digest of some values of a config section: what a step depends on but does not read."""
+    return digest({key: config[section][key] for key in keys})
+
+
+def frames_mb(wildcards, input):
+    """Disk that a video's frames take at most, from the size of its file where that is known."""
+    height, width = config["sampling"]["size"]
+    sets = 1 if wildcards.view == "video" else max(1, int(input.size_mb))
+    return 100 + sets * config["sampling"]["frames"] * height * width * 3 // 2**20
+
+
+def capture_minutes(wildcards, attempt):
+    """Minutes that one capture may take: grows with each attempt."""
+    return 60 * attempt

@@ -1,0 +1,203 @@
+# Numbers and pictures.
+
+
+rule report_metrics:
+    """Compare the scores of all test videos with their annotations, beside degenerate baselines."""
+    input:
+        scores=test_files("<results>/localization/{model}/{video}.tsv"),
+        events=test_files("<results>/events/{model}/{video}.tsv"),
+        probes=test_files("<results>/probe/{video}.json"),
+        detector="<results>/detector/{model}.h5",
+        annotations="<results>/annotations/test.tsv",
+    output:
+        metrics="<results>/metrics/{model}.json",
+        table=report(
+            "<results>/metrics/{model}.tsv",
+            caption="../workflow/report/metrics.rst",
+            category="Metrics",
+            labels={"model": "{model}", "table": "metrics"},
+        ),
+    log:
+        "<logs>/report_metrics/{model}.log",
+    benchmark:
+        "<benchmarks>/report_metrics/{model}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        annotations=annotations_of(TEST),
+        sheet=config["videos"],
+        results=RESULTS,
+        dataset=config["dataset"],
+        interval=config["metrics"]["interval"],
+        bootstrap=config["metrics"]["bootstrap"],
+        seed=config["metrics"]["seed"],
+    shell:
+        "hhvad report-metrics"
+        " --sheet {params.sheet:q}"
+        " --scores-folder {params.results:q}/localization/{wildcards.model:q}"
+        " --events-folder {params.results:q}/events/{wildcards.model:q}"
+        " --probes-folder {params.results:q}/probe"
+        " --detector {input.detector:q}"
+        " --dataset {params.dataset}"
+        " --interval {params.interval}"
+        " --bootstrap {params.bootstrap}"
+        " --seed {params.seed}"
+        " --out {output.metrics:q}"
+        " --table {output.table:q} 2> {log:q}"
+
+
+rule plot_video:
+    """Draw a video's scores, threshold, annotated and detected events over its thumbnails."""
+    input:
+        video=video_file,
+        scores="<results>/localization/{model}/{video}.tsv",
+        events="<results>/events/{model}/{video}.tsv",
+        detector="<results>/detector/{model}.h5",
+        probe="<results>/probe/{video}.json",
+    output:
+        report(
+            "<results>/figures/{model}/videos/{video}.png",
+            caption="../workflow/report/video.rst",
+            category="Videos",
+            labels={"video": "{video}", "view": "figure"},
+        ),
+    log:
+        "<logs>/plot_video/{model}/{video}.log",
+    benchmark:
+        "<benchmarks>/plot_video/{model}/{video}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        path=video_path,
+        annotated=video_annotation,
+    shell:
+        "hhvad plot-video"
+        " --video {wildcards.video:q}"
+        " --path {params.path:q}"
+        " --scores {input.scores:q}"
+        " --events-detected {input.events:q}"
+        " --detector {input.detector:q}"
+        " --probe {input.probe:q}"
+        " {params.annotated}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule plot_heads:
+    """Draw the RSS of every head, each prompt's saliency, and how far the prompts agree."""
+    input:
+        experts="<results>/experts/{model}.h5",
+        saliency=saliency_of_all_prompts,
+    output:
+        rss=report(
+            "<results>/figures/{model}/rss.svg",
+            caption="../workflow/report/rss.rst",
+            category="Heads",
+            labels={"model": "{model}", "figure": "RSS map"},
+        ),
+        saliency=report(
+            "<results>/figures/{model}/saliency.svg",
+            caption="../workflow/report/saliency.rst",
+            category="Heads",
+            labels={"model": "{model}", "figure": "saliency per prompt"},
+        ),
+        agreement=report(
+            "<results>/figures/{model}/agreement.svg",
+            caption="../workflow/report/agreement.rst",
+            category="Heads",
+            labels={"model": "{model}", "figure": "agreement between prompts"},
+        ),
+    log:
+        "<logs>/plot_heads/{model}.log",
+    benchmark:
+        "<benchmarks>/plot_heads/{model}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "hhvad plot-heads"
+        " --experts {input.experts:q}"
+        " --saliency {input.saliency:q}"
+        " --out-rss {output.rss:q}"
+        " --out-saliency {output.saliency:q}"
+        " --out-agreement {output.agreement:q} 2> {log:q}"
+
+
+rule plot_features:
+    """Project the experts' features to a plane, beside those of the whole last layer."""
+    input:
+        features=calibration_features,
+        experts="<results>/experts/{model}.h5",
+    output:
+        report(
+            "<results>/figures/{model}/features.svg",
+            caption="../workflow/report/features.rst",
+            category="Heads",
+            labels={"model": "{model}", "figure": "projection of features"},
+        ),
+    log:
+        "<logs>/plot_features/{model}.log",
+    benchmark:
+        "<benchmarks>/plot_features/{model}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=CALIBRATION_LABELS,
+    shell:
+        "hhvad plot-features"
+        " --features {input.features:q}"
+        " --labels {params.labels}"
+        " --experts {input.experts:q}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule plot_curves:
+    """Draw the ROC and the precision-recall curve over all annotated test frames."""
+    input:
+        scores=test_files("<results>/localization/{model}/{video}.tsv"),
+        probes=test_files("<results>/probe/{video}.json"),
+        metrics="<results>/metrics/{model}.json",
+    output:
+        roc=report(
+            "<results>/figures/{model}/roc.svg",
+            caption="../workflow/report/roc.rst",
+            category="Metrics",
+            labels={"model": "{model}", "figure": "ROC"},
+        ),
+        pr=report(
+            "<results>/figures/{model}/pr.svg",
+            caption="../workflow/report/pr.rst",
+            category="Metrics",
+            labels={"model": "{model}", "figure": "precision-recall"},
+        ),
+    log:
+        "<logs>/plot_curves/{model}.log",
+    benchmark:
+        "<benchmarks>/plot_curves/{model}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        annotations=annotations_of(TEST),
+        sheet=config["videos"],
+        results=RESULTS,
+    shell:
+        "hhvad plot-curves"
+        " --sheet {params.sheet:q}"
+        " --scores-folder {params.results:q}/localization/{wildcards.model:q}"
+        " --probes-folder {params.results:q}/probe"
+        " --metrics {input.metrics:q}"
+        " --out-roc {output.roc:q}"
+        " --out-pr {output.pr:q} 2> {log:q}"

@@ -1,0 +1,93 @@
+# From a video file to the frames that the model will see.
+
+
+rule probe_video:
+    """Read what the file is: frames, frame rate, size, codec, and which decoder reads it."""
+    input:
+        video_file,
+    output:
+        "<results>/probe/{video}.json",
+    log:
+        "<logs>/probe_video/{video}.log",
+    benchmark:
+        "<benchmarks>/probe_video/{video}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=500,
+        runtime=15,
+    params:
+        path=video_path,
+        timeout=config["sampling"]["timeout"],
+    shell:
+        "hhvad probe-video"
+        " --video {wildcards.video:q}"
+        " --path {params.path:q}"
+        " --timeout {params.timeout}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule check_annotations:
+    """Hold the sheet's events against the videos, before anything expensive depends on them."""
+    input:
+        probes_of_annotated,
+    output:
+        "<results>/annotations/{split}.tsv",
+    log:
+        "<logs>/check_annotations/{split}.log",
+    benchmark:
+        "<benchmarks>/check_annotations/{split}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        annotations=annotations_of_split,
+        sheet=config["videos"],
+        results=RESULTS,
+    shell:
+        "hhvad check-annotations"
+        " --sheet {params.sheet:q}"
+        " --split {wildcards.split}"
+        " --probes-folder {params.results:q}/probe"
+        " --out {output:q} 2> {log:q}"
+
+
+rule sample_frames:
+    """Decode the video once, in order, and keep F frames of the whole video or of each segment."""
+    input:
+        video=video_file,
+        probe="<results>/probe/{video}.json",
+    output:
+        temp("<results>/frames/{view}/{video}.h5"),
+    log:
+        "<logs>/sample_frames/{view}/{video}.log",
+    benchmark:
+        "<benchmarks>/sample_frames/{view}/{video}.tsv"
+    conda:
+        "../envs/gpu.yaml"
+    threads: config["sampling"]["threads"]
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        disk_mb=frames_mb,
+    params:
+        path=video_path,
+        frames=config["sampling"]["frames"],
+        segment_length=config["sampling"]["segment_length"],
+        size=config["sampling"]["size"],
+        timeout=config["sampling"]["timeout"],
+        schema=SCHEMA_VERSIONS["frames"],
+    shell:
+        "hhvad sample-frames"
+        " --video {wildcards.video:q}"
+        " --path {params.path:q}"
+        " --probe {input.probe:q}"
+        " --view {wildcards.view}"
+        " --frames {params.frames}"
+        " --segment-length {params.segment_length}"
+        " --size {params.size}"
+        " --threads {threads}"
+        " --timeout {params.timeout}"
+        " --out {output:q} 2> {log:q}"
