@@ -57,6 +57,6 @@ bench: venv
 	$(RUN) benchmarks/run
 
 clean:
-	rm -rf results resources logs benchmarks/__pycache__ report.html .snakemake
+	rm -rf results resources logs report.html .snakemake
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find hhvad tests rules -name __pycache__ -type d -prune -exec rm -rf {} +

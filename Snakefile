@@ -14,6 +14,11 @@ min_version("9.20")
 configfile: "config/config.yaml"
 
 
+# config's pathvars come before these.
+pathvars:
+    benchmarks="logs/benchmarks",
+
+
 report: "workflow/report/workflow.rst"
 
 

@@ -41,10 +41,11 @@ def read(path: str | Path) -> list[Video]:
     videos = [_video(path, number, row) for number, row in enumerate(rows, start=2)]
     if not videos:
         raise SheetError(f"{path}: the sheet has no videos; add a row for each")
-    repeated = [name for name, n in Counter(v.video.lower() for v in videos).items() if n > 1]
+    # Compared without case: two ids that differ in case are one file on some file systems.
+    counts = Counter(v.video.lower() for v in videos)
+    repeated = [v.video for v in videos if counts[v.video.lower()] > 1]
     if repeated:
-        # Compared without case: two ids that differ in case are one file on some file systems.
-        raise SheetError(f"{path}: video {repeated[0]!r} is there more than once; ids are unique")
+        raise SheetError(f"{path}: video {repeated[-1]!r} is there more than once; ids are unique")
     return videos
 
 

@@ -24,7 +24,11 @@ rule capture_heads:
         engine=engine,
     params:
         model=config["model"]["path"],
-        revision=f"--revision {config['model']['revision']}" if config["model"]["revision"] else "",
+        revision=(
+            f"--revision {config['model']['revision']}"
+            if config["model"]["revision"]
+            else ""
+        ),
         checkpoint=CHECKPOINT,
         dtype=config["model"]["dtype"],
         text=prompt_text,

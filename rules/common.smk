@@ -40,7 +40,6 @@ def load_study(config):
 config, PROMPTS, VIDEOS, CHECKPOINT = load_study(config)
 
 LOGS = config["pathvars"]["logs"]
-RESULTS = config["pathvars"]["results"]
 MODEL = config["model"]["name"]
 ONLINE = PROMPTS["online"]
 CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
@@ -48,7 +47,9 @@ VALIDATION = [v.video for v in VIDEOS.values() if v.split == "validation"]
 TEST = [v.video for v in VIDEOS.values() if v.split == "test"]
 ANNOTATED = [name for name in TEST if VIDEOS[name].events is not None]
 CALIBRATION_LABELS = [VIDEOS[name].label for name in CALIBRATION]
-VALIDATION_EVENTS = [sheet.format_events(VIDEOS[name].events) or "none" for name in VALIDATION]
+VALIDATION_EVENTS = [
+    sheet.format_events(VIDEOS[name].events) or "none" for name in VALIDATION
+]
 
 
 def is_demo(video):
@@ -141,6 +142,11 @@ def test_files(pattern):
     ]
 
 
+def results_folder(wildcards):
+    """The folder behind <results>, for commands that read one file of it per row of the sheet."""
+    return config["pathvars"]["results"]
+
+
 def probes_of_annotated(wildcards):
     """Probes of the videos of a split that have a frame annotation."""
     annotated = [
@@ -169,7 +175,11 @@ def annotations_of(names):
 def video_annotation(wildcards):
     """The annotated events of a video as a flag of plot-video; none where it is not annotated."""
     events = VIDEOS[wildcards.video].events
-    return "" if events is None else f"--annotated '{sheet.format_events(events) or 'none'}'"
+    return (
+        ""
+        if events is None
+        else f"--annotated '{sheet.format_events(events) or 'none'}'"
+    )
 
 
 def events_of_test_videos(wildcards):

@@ -29,7 +29,7 @@ rule report_metrics:
     params:
         annotations=annotations_of(TEST),
         sheet=config["videos"],
-        results=RESULTS,
+        results=results_folder,
         dataset=config["dataset"],
         interval=config["metrics"]["interval"],
         bootstrap=config["metrics"]["bootstrap"],
@@ -192,7 +192,7 @@ rule plot_curves:
     params:
         annotations=annotations_of(TEST),
         sheet=config["videos"],
-        results=RESULTS,
+        results=results_folder,
     shell:
         "hhvad plot-curves"
         " --sheet {params.sheet:q}"

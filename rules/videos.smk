@@ -45,7 +45,7 @@ rule check_annotations:
     params:
         annotations=annotations_of_split,
         sheet=config["videos"],
-        results=RESULTS,
+        results=results_folder,
     shell:
         "hhvad check-annotations"
         " --sheet {params.sheet:q}"

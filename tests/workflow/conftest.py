@@ -1,0 +1,159 @@
+"""Small studies in folders of their own, run with the real Snakefile."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hhvad.files import read_tsv, write_tsv
+from hhvad.sheet import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[2]
+_JOB = re.compile(r"^(?:local)?rule (\w+):$")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A working directory with a config/ of its own and the project's Snakefile."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run snakemake here, as a user would, and return what it printed."""
+        command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
+        if not any(argument.startswith("--cores") for argument in arguments):
+            command += ["--cores", "2"]
+        return self.run(*command, timeout=timeout)
+
+    def run(self, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run any command here with the environment's programs on the PATH."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(self.folder / "run")},
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+        )
+
+    def planned(self, *arguments: str) -> Counter[tuple[str, str]]:
+        """The jobs of a dry run: (rule, its wildcards as `video=a, prompt=b`)."""
+        done = self.snakemake("--dry-run", *arguments)
+        assert done.returncode == 0, done.stdout
+        jobs: Counter[tuple[str, str]] = Counter()
+        rule = ""
+        for line in done.stdout.splitlines():
+            if match := _JOB.match(line):
+                rule = match[1]
+                jobs[rule, ""] += 1
+            elif line.startswith("    wildcards: ") and rule:
+                jobs[rule, ""] -= 1
+                jobs[rule, line.removeprefix("    wildcards: ")] += 1
+                rule = ""
+        return +jobs
+
+    @property
+    def config(self) -> dict:
+        return yaml.safe_load((self.folder / "config/config.yaml").read_text())
+
+    def change_config(self, **sections: object) -> None:
+        """Merge keys into config.yaml."""
+        config = self.config
+        for key, value in sections.items():
+            if isinstance(value, dict):
+                config.setdefault(key, {}).update(value)
+            else:
+                config[key] = value
+        (self.folder / "config/config.yaml").write_text(yaml.safe_dump(config))
+
+    @property
+    def prompts(self) -> dict:
+        return yaml.safe_load((self.folder / "config/prompts.yaml").read_text())
+
+    def write_prompts(self, prompts: dict) -> None:
+        (self.folder / "config/prompts.yaml").write_text(yaml.safe_dump(prompts, sort_keys=False))
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        return read_tsv(self.folder / "config/videos.tsv")
+
+    def write_rows(self, rows: list[dict[str, str]]) -> None:
+        table = [[row[column] for column in COLUMNS] for row in rows]
+        write_tsv(self.folder / "config/videos.tsv", COLUMNS, table)
+
+    def copy(self, folder: Path) -> Study:
+        """The whole working directory again, time stamps and Snakemake's records included."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Study(folder)
+
+
+def few_rows() -> list[dict[str, str]]:
+    """The shipped sheet cut down: two calibration videos a class, two validation, three test."""
+    rows = read_tsv(ROOT / "config/videos.tsv")
+    wanted = {
+        ("calibration", "normal"): 2,
+        ("calibration", "anomaly"): 2,
+        ("validation", "normal"): 1,
+        ("validation", "anomaly"): 1,
+        ("test", "normal"): 1,
+        ("test", "anomaly"): 2,
+    }
+    chosen = []
+    for row in rows:
+        key = row["split"], row["label"]
+        if wanted.get(key, 0):
+            wanted[key] -= 1
+            chosen.append(row)
+    return chosen
+
+
+def make_study(folder: Path) -> Study:
+    """A study of few demo videos and the shipped model; nothing of it has run yet."""
+    shutil.copytree(ROOT / "config", folder / "config")
+    study = Study(folder)
+    study.write_rows(few_rows())
+    study.change_config(experts={"bootstrap": 10}, metrics={"bootstrap": 50})
+    return study
+
+
+@pytest.fixture
+def new_study(tmp_path: Path) -> Study:
+    return make_study(tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = make_study(tmp_path_factory.mktemp("finished") / "study")
+    done = study.snakemake("--notemp")
+    assert done.returncode == 0, done.stdout
+    return study
+
+
+@pytest.fixture
+def finished(_finished: Study, tmp_path: Path) -> Study:
+    """A copy of a study that has run to its end, frames kept."""
+    return _finished.copy(tmp_path / "study")
+
+
+@pytest.fixture
+def edit(finished: Study) -> Callable[[str, dict[str, str]], None]:
+    """Change one row of the finished study's sheet."""
+
+    def change(video: str, values: dict[str, str]) -> None:
+        rows = [{**row, **values} if row["video"] == video else row for row in finished.rows]
+        finished.write_rows(rows)
+
+    return change
