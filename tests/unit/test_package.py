@@ -1,0 +1,138 @@
+"""The shape of the package: who may import whom, and what is never written."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hhvad
+from hhvad.cli import STAGES, build_parser, main
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "hhvad"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {"torch", "transformers", "tokenizers", "safetensors"}
+
+
+def imports(path: Path, everywhere: bool) -> set[str]:
+    """Modules that a file imports: at its top, or everywhere in it."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if everywhere else iter(tree.body)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_mllm_imports_torch(path):
+    roots = {name.split(".")[0] for name in imports(path, everywhere=True)}
+    if path.parent.name != "mllm":
+        assert not roots & HEAVY
+
+
+@pytest.mark.parametrize("name", ["saliency", "rhi", "scorer", "locator", "sampling"])
+def test_the_method_takes_arrays_not_files(name):
+    used = imports(PACKAGE / f"{name}.py", everywhere=True)
+    assert not used & {"pathlib", "h5py", "hhvad.files", "hhvad.artifacts", "hhvad.cli"}
+
+
+def test_nothing_below_imports_the_command_line():
+    for path in MODULES:
+        if path.parent.name != "cli" and path.name != "__main__.py":
+            assert not any(name.startswith("hhvad.cli") for name in imports(path, True)), path
+
+
+def test_a_light_start_imports_nothing_heavy():
+    code = (
+        "import sys; from hhvad.cli import build_parser; build_parser();"
+        "print([m for m in ('torch','transformers','sklearn','matplotlib','h5py','numpy','av')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_nothing_dangerous_is_written():
+    forbidden = re.compile(
+        r"\bpickle\b(?!s)|\bjoblib\b|\beval\(|\bexec\(|torch\.load|trust_remote_code=True"
+        r"|yaml\.load\((?!.*UniqueKeys)|shell=True|os\.system"
+    )
+    for path in MODULES:
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            code = line.split("#")[0]
+            if '"""' in code or not forbidden.search(code):
+                continue
+            pytest.fail(f"{path}:{number}: {line}")
+
+
+def test_no_absolute_paths_in_the_project():
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in tracked.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in {".py", ".smk", ".yaml", ".md", ".tsv", ".toml", ""} and path.is_file():
+            text = path.read_text(errors="ignore")
+            assert "/wor" + "k/" not in text, name
+            assert "/roo" + "t/" not in text, name
+
+
+def test_every_rule_has_its_subcommand_and_what_a_rule_needs():
+    known = set(build_parser()._subparsers._group_actions[0].choices)
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for text in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            name = text.split(":")[0]
+            (command,) = re.findall(r'"hhvad ([a-z-]+)', text)
+            assert command in known, name
+            assert command == name.replace("_", "-"), name
+            assert re.match(rf'{name}:\n    """.+"""\n', text), f"{name} has no docstring"
+            for directive in ("output", "log", "benchmark", "conda", "resources"):
+                assert f"\n    {directive}:" in text, f"{name} lacks {directive}"
+
+
+def test_functions_live_in_common_alone():
+    for path in [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]:
+        if path.name != "common.smk":
+            assert "\ndef " not in path.read_text(), path
+
+
+def test_every_command_explains_itself(capsys):
+    for stage in STAGES:
+        assert (PACKAGE / "cli" / f"{stage}.py").is_file()
+    for name in build_parser()._subparsers._group_actions[0].choices:
+        with pytest.raises(SystemExit) as caught:
+            main([name, "--help"])
+        assert caught.value.code == 0
+        assert f"hhvad {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["show-results", "--metrics"]])
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hhvad: error:")
+    assert error.count("\n") == 1
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path, capsys):
+    code = main(["show-results", "--metrics", str(tmp_path / "x.json"), "--events-folder", "e"])
+    assert code == 2
+    assert capsys.readouterr().err == f"hhvad: error: {tmp_path}/x.json: there is no such file\n"
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"hhvad {hhvad.__version__}\n"
+    assert f'version = "{hhvad.__version__}"' in (ROOT / "pyproject.toml").read_text()
