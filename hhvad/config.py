@@ -112,6 +112,13 @@ def check(
             raise ConfigError(
                 f"config: locator.{grid}.last is {values['last']}, below first {values['first']}"
             )
+    if config["detector"]:
+        return
+    if config["capture"]["heads"] == "experts":
+        raise ConfigError(
+            "config: capture.heads is 'experts', but detector is not set: experts are known only "
+            "after all heads of the calibration videos; name a finished detector, or use 'all'"
+        )
     calibration = [v for v in videos if v.split == "calibration"]
     for label in ("normal", "anomaly"):
         count = sum(v.label == label for v in calibration)

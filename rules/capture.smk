@@ -33,6 +33,7 @@ rule capture_heads:
         dtype=config["model"]["dtype"],
         text=prompt_text,
         siblings=siblings,
+        heads=wanted_heads,
         sampling=config_digest("sampling", ["frames", "segment_length", "size"]),
         schema=SCHEMA_VERSIONS["features"],
     shell:
@@ -45,6 +46,7 @@ rule capture_heads:
         " --prompt-id {wildcards.prompt:q}"
         " --prompt {params.text:q}"
         " {params.siblings}"
+        " --heads {params.heads}"
         " {resources.engine}"
         " --threads {threads}"
         " --out {output:q} 2> {log:q}"

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from hhvad import checkpoint
 from hhvad import config as settings
-from hhvad import sheet
+from hhvad import detector, sheet
 from hhvad.artifacts import SCHEMA_VERSIONS
 from hhvad.errors import HHVADError
 from hhvad.files import digest
@@ -32,16 +32,22 @@ def load_study(config):
         for note in settings.check(config, prompts, videos):
             logger.info(f"Note: {note}.")
         stamp = checkpoint.stamp(config["model"]["path"])
+        frozen = detector.read(config["detector"]) if config["detector"] else None
+        if frozen:
+            detector.require_config(frozen, config)
+            prompts = {"online": frozen.prompt, "prompts": {frozen.prompt: frozen.prompt_text}}
     except HHVADError as error:
         raise WorkflowError(str(error)) from None
-    return config, prompts, {video.video: video for video in videos}, stamp
+    return config, prompts, {video.video: video for video in videos}, stamp, frozen
 
 
-config, PROMPTS, VIDEOS, CHECKPOINT = load_study(config)
+config, PROMPTS, VIDEOS, CHECKPOINT, FROZEN = load_study(config)
 
 LOGS = config["pathvars"]["logs"]
 MODEL = config["model"]["name"]
 ONLINE = PROMPTS["online"]
+DETECTOR = config["detector"] or "<results>/detector/{model}.h5"
+SCORER = config["detector"] or "<results>/scorer/{model}.h5"
 CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
 VALIDATION = [v.video for v in VIDEOS.values() if v.split == "validation"]
 TEST = [v.video for v in VIDEOS.values() if v.split == "test"]
@@ -82,6 +88,13 @@ def siblings(wildcards):
     The flag names the file, not the wordings, so that no capture depends on another's prompt.
     """
     return f"--siblings {config['prompts']}" if wildcards.view == "video" else ""
+
+
+def wanted_heads(wildcards):
+    """Which heads a capture keeps: all, or those that a frozen detector reads."""
+    if config["capture"]["heads"] == "all" or wildcards.view == "video":
+        return ["all"]
+    return [f"{head.layer},{head.head}" for head in FROZEN.experts]
 
 
 def engine(wildcards):
@@ -196,7 +209,8 @@ def results_of_annotated_videos(wildcards):
 
 def figures_of_test_videos(wildcards):
     """The figures of the heads, and one of each test video."""
-    heads = [f"<results>/figures/{MODEL}/{name}.svg" for name in ("rss", "features")]
+    names = [] if FROZEN else ["rss", "features"]
+    heads = [f"<results>/figures/{MODEL}/{name}.svg" for name in names]
     return heads + [f"<results>/figures/{MODEL}/videos/{name}.png" for name in TEST]
 
 

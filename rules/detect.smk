@@ -5,7 +5,7 @@ rule score_video:
     """Give each segment its probability of being anomalous."""
     input:
         features=features_of_segments,
-        scorer="<results>/scorer/{model}.h5",
+        scorer=SCORER,
     output:
         "<results>/scores/{model}/{video}.tsv",
     log:
@@ -70,7 +70,7 @@ rule localize_events:
     """Smooth a video's scores over time and cut out what exceeds the threshold."""
     input:
         scores="<results>/scores/{model}/{video}.tsv",
-        detector="<results>/detector/{model}.h5",
+        detector=DETECTOR,
         probe="<results>/probe/{video}.json",
     output:
         scores="<results>/localization/{model}/{video}.tsv",

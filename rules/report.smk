@@ -7,7 +7,7 @@ rule report_metrics:
         scores=test_files("<results>/localization/{model}/{video}.tsv"),
         events=test_files("<results>/events/{model}/{video}.tsv"),
         probes=test_files("<results>/probe/{video}.json"),
-        detector="<results>/detector/{model}.h5",
+        detector=DETECTOR,
         annotations="<results>/annotations/test.tsv",
     output:
         metrics="<results>/metrics/{model}.json",
@@ -55,7 +55,7 @@ rule plot_video:
         video=video_file,
         scores="<results>/localization/{model}/{video}.tsv",
         events="<results>/events/{model}/{video}.tsv",
-        detector="<results>/detector/{model}.h5",
+        detector=DETECTOR,
         probe="<results>/probe/{video}.json",
     output:
         report(
