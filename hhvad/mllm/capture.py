@@ -1,0 +1,691 @@
+"""The capture engine: head features of many segments and prompts for little more than one pass.
+
+A segment's frames stand before the question, so the vision encoder and the prefill of everything up
+to the last visual token are the same for all prompts: they run once a segment, and each prompt adds
+only its own tokens on the prefix's keys and values (prefix.py). Nothing past the deepest wanted
+head runs (hooks.py), and no logits are ever computed.
+
+The cut is always just behind the last visual token, whatever the prompts: so the features of one
+prompt do not depend on which others are computed with it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import transformers
+from jinja2 import TemplateError
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hhvad.checkpoint import resolve, stamp
+from hhvad.errors import ModelError
+from hhvad.mllm.backbones import Backbone, Pixels, Vision, find, read_object
+from hhvad.mllm.hooks import PassDone, Tap
+from hhvad.mllm.prefix import PrefixCache
+from hhvad.records import HeadId
+
+log = logging.getLogger("hhvad")
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_SAFETENSORS_FLOATS = {"F64", "F32", "F16", "BF16"}
+_CPU_TOKENS = 2048  # a batch's visual tokens on a CPU: more segments at once do not pay there
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a loaded model is: geometry from its config, never from a table.
+
+    frame_size is (height, width), None where the model takes several sizes; then tokens_per_frame
+    is None too. fingerprint is the same for the same checkpoint files, wherever they lie.
+    """
+
+    architecture: str
+    layers: int
+    heads: int
+    head_dim: int
+    frame_size: tuple[int, int] | None
+    tokens_per_frame: int | None
+    dtype: str
+    device: str
+    fingerprint: str
+
+
+@dataclass
+class _Suffix:
+    prompt: int  # index among the prompts asked for
+    ids: Tensor  # [T'] on the device
+    positions: Tensor
+
+
+@dataclass
+class _Pass:
+    """One prefill and the prompts that share it."""
+
+    ids: Tensor  # [T] on the device
+    positions: Tensor
+    suffixes: list[_Suffix] = field(default_factory=list)
+
+
+class Engine:
+    """A loaded model that captures head features. Make one with `Engine.load`.
+
+    Not for several threads at once: run one capture after the other.
+    """
+
+    def __init__(
+        self, backbone: Backbone, tokenizer: Any, *, device: torch.device, fingerprint: str
+    ) -> None:
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.device = device
+        self.dtype: torch.dtype = next(backbone.decoder.parameters()).dtype
+        self.watch: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
+        self._batches: dict[tuple[int, ...], _BatchSize] = {}
+        text = backbone.config.get_text_config()
+        heads = text.num_attention_heads
+        head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
+        size = backbone.frame_size
+        self.info = ModelInfo(
+            architecture=backbone.config.model_type,
+            layers=text.num_hidden_layers,
+            heads=heads,
+            head_dim=head_dim,
+            frame_size=size,
+            tokens_per_frame=backbone.tokens(1, *size) if size else None,
+            dtype=str(self.dtype).removeprefix("torch."),
+            device=str(device),
+            fingerprint=fingerprint,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> Engine:
+        """Load a checkpoint folder (offline) or a hub id `org/name` (only then with the network).
+
+        dtype: auto (the checkpoint's), float32, bfloat16 or float16. device: auto (the first GPU,
+        else the CPU) or a torch device. threads: CPU threads of torch, unchanged where None.
+        Only safetensors are read and no code of a checkpoint is run. Raises ModelError.
+        """
+        target = _device(device)
+        if dtype != "auto" and dtype not in DTYPES:
+            raise ModelError(f"dtype {dtype!r} is unknown: use auto, {', '.join(DTYPES)}")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        folder = _folder(model, revision)
+        adapter = _adapter(folder)
+        _check_weights(folder, dtype)
+        pixels = Pixels.read(folder)
+        with _quiet():
+            tokenizer = _tokenizer(folder)
+            network = _network(folder, adapter.model_class, dtype)
+        base: nn.Module = network.model.eval().requires_grad_(False)  # no lm_head: never used
+        try:
+            base = base.to(target)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(f"{model}: its weights do not fit into the memory of {target}") from (
+                error
+            )
+        backbone = adapter(base, base.config, tokenizer, pixels)
+        return cls(backbone, tokenizer, device=target, fingerprint=stamp(str(folder)))
+
+    # Text
+
+    def text(self, prompt: str, n_frames: int) -> str:
+        """The exact text for a prompt, runs of visual tokens written once with their count."""
+        height, width = self.info.frame_size or (0, 0)
+        full = self._text(prompt, n_frames, height, width)
+        token = re.escape(self.backbone.visual_token)
+        return re.sub(
+            f"(?:{token}){{2,}}",
+            lambda run: f"{self.backbone.visual_token}x{run[0].count(self.backbone.visual_token)}",
+            full,
+        )
+
+    def _text(self, prompt: str, frames: int, height: int, width: int) -> str:
+        """The chat template around one video and the prompt, the video written out."""
+        mark = self.backbone.video_token
+        for forbidden in {mark, self.backbone.visual_token}:
+            if forbidden in prompt:
+                raise ModelError(f"prompt {prompt!r} holds the model's own token {forbidden!r}")
+        rendered = self._render(prompt, mark)
+        return rendered.replace(mark, self.backbone.frames_text(frames, height, width))
+
+    def _render(self, prompt: str, mark: str) -> str:
+        # Templates of multimodal checkpoints take a list of parts; some know text parts only, and
+        # text-only ones take just a string. A part that a template does not know it drops.
+        parts: tuple[Any, ...] = (
+            [{"type": "video"}, {"type": "text", "text": prompt}],
+            [{"type": "text", "text": f"{mark}\n{prompt}"}],
+            f"{mark}\n{prompt}",
+        )
+        for content in parts:
+            try:
+                rendered: str = self.tokenizer.apply_chat_template(
+                    [{"role": "user", "content": content}],
+                    tokenize=False,
+                    add_generation_prompt=True,
+                )
+            except (TemplateError, TypeError):
+                continue
+            except ValueError as error:  # no template at all
+                raise ModelError(f"the checkpoint's tokenizer has no chat template: {error}") from (
+                    error
+                )
+            if rendered.count(mark) == 1 and prompt.strip() in rendered:
+                return rendered
+        raise ModelError(f"the checkpoint's chat template takes no video ({mark}) with a prompt")
+
+    def _plan(self, prompts: Sequence[str], frames: int, height: int, width: int) -> list[_Pass]:
+        """The prefills to run and the prompts on each: one for all where frames come first."""
+        visual = self.backbone.visual_token_id
+        expected = self.backbone.tokens(frames, height, width)
+        passes: dict[tuple[int, ...], _Pass] = {}
+        for index, prompt in enumerate(prompts):
+            text = self._text(prompt, frames, height, width)
+            ids = torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            places = (ids == visual).nonzero().flatten()
+            if len(places) != expected:
+                raise ModelError(
+                    f"the tokenizer makes {len(places)} of {expected} visual tokens "
+                    f"{self.backbone.visual_token!r}: it does not fit this model"
+                )
+            cut = int(places[-1]) + 1
+            if cut == len(ids):
+                raise ModelError("the chat template leaves nothing after the frames to read from")
+            positions = self.backbone.positions(ids, frames, height, width)
+            group = passes.setdefault(
+                tuple(ids[:cut].tolist()), _Pass(ids[:cut], positions[..., :cut])
+            )
+            group.suffixes.append(_Suffix(index, ids[cut:], positions[..., cut:]))
+        if len(passes) > 1:
+            log.warning(
+                "the chat template puts the question before the frames: no prefix is shared, "
+                "each of the %d prompts takes a full pass",
+                len(passes),
+            )
+        for group in passes.values():
+            group.ids, group.positions = self._move(group.ids), self._move(group.positions)
+            for suffix in group.suffixes:
+                suffix.ids, suffix.positions = self._move(suffix.ids), self._move(suffix.positions)
+        return list(passes.values())
+
+    def _move(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device)
+
+    # Capture
+
+    def capture(
+        self,
+        frames: Any,
+        prompts: Sequence[str],
+        *,
+        heads: Sequence[HeadId] | None = None,
+        batch_size: int | Literal["auto"] = "auto",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """The head features of every segment at the last position of every prompt.
+
+        frames: [S, F, H, W, 3] uint8, an array or anything that slices by segment (h5py).
+        Returns, a prompt, float32 [S, L, H, D], or [S, n, D] in the order of `heads`; values as the
+        model's dtype gives them, NaN and infinity included. A head is the slice h*D:(h+1)*D of
+        what enters its layer's o_proj (METHOD.md, section 1). progress(done, total) after each
+        batch. Raises ModelError for frames that do not suit the model, heads that it has not, and
+        where one segment alone does not fit into memory.
+        """
+        count, n_frames, height, width = self._check_frames(frames)
+        picked = self._check_heads(heads)
+        layers = (
+            list(range(self.info.layers)) if heads is None else sorted({h.layer for h in picked})
+        )
+        shape = (count, len(picked) if heads is not None else self.info.layers * self.info.heads)
+        results = [np.empty((*shape, self.info.head_dim), np.float32) for _ in prompts]
+        if count and prompts and shape[1]:
+            job = _Job(self, self._plan(prompts, n_frames, height, width), layers, picked)
+            sizes = self._batch_size(batch_size, n_frames, height, width, layers[-1])
+            with torch.inference_mode():
+                self._loop(frames, count, job, sizes, results, progress)
+        if heads is None:
+            geometry = (count, self.info.layers, self.info.heads, self.info.head_dim)
+            results = [result.reshape(geometry) for result in results]
+        return results
+
+    def _check_frames(self, frames: Any) -> tuple[int, int, int, int]:
+        shape = tuple(frames.shape)
+        if len(shape) != 5 or shape[-1] != 3 or frames.dtype != np.uint8:
+            raise ModelError(
+                f"frames are {frames.dtype} {list(shape)}, expected uint8 [segments, F, H, W, 3]"
+            )
+        count, n_frames, height, width, _ = shape
+        if not n_frames:
+            raise ModelError("the segments hold no frames")
+        self.backbone.check_size(height, width)
+        return count, n_frames, height, width
+
+    def _check_heads(self, heads: Sequence[HeadId] | None) -> list[HeadId]:
+        if heads is None:
+            return []
+        picked = [HeadId(*head) for head in heads]
+        for head in picked:
+            if not (0 <= head.layer < self.info.layers and 0 <= head.head < self.info.heads):
+                raise ModelError(
+                    f"head {head} is outside the model's {self.info.layers} layers x "
+                    f"{self.info.heads} heads"
+                )
+        return picked
+
+    def _batch_size(
+        self, wanted: int | str, frames: int, height: int, width: int, deepest: int
+    ) -> _BatchSize:
+        if wanted != "auto":
+            if not isinstance(wanted, int) or wanted < 1:
+                raise ModelError(f"batch_size is {wanted!r}: use auto or a number from 1")
+            return _BatchSize(wanted)
+        key = (frames, height, width, deepest)
+        if key not in self._batches:
+            if self.device.type == "cuda":
+                self._batches[key] = _GrowingBatchSize(self.device)
+            else:
+                tokens = self.backbone.tokens(frames, height, width)
+                self._batches[key] = _BatchSize(max(1, _CPU_TOKENS // tokens))
+        return self._batches[key]
+
+    def _loop(
+        self,
+        frames: Any,
+        count: int,
+        job: _Job,
+        sizes: _BatchSize,
+        results: list[NDArray[np.float32]],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        start = 0
+        waiting: _Host | None = None  # the features of the batch before, on their way to the host
+
+        def deliver(host: _Host | None) -> None:
+            if host is None:
+                return
+            with self.watch("copies"):
+                values = host.wait()
+            for result, value in zip(results, values, strict=True):
+                result[host.start : host.stop] = value
+            if progress is not None:
+                progress(host.stop, count)
+
+        with _Reader(frames, self.device) as reader:
+            while start < count:
+                stop = min(start + sizes.size, count)
+                following = min(stop + sizes.size, count)
+                try:
+                    with self.watch("copies"):
+                        batch = reader.read(start, stop, following)
+                    began = time.perf_counter()
+                    features = job.run(batch)
+                    host = _Host(features, start, stop)
+                    sizes.ran(stop - start, began)
+                except torch.OutOfMemoryError as error:
+                    if stop - start == 1:
+                        shape = "x".join(str(n) for n in frames.shape[1:4])
+                        raise ModelError(
+                            f"{self.device}: out of memory for one segment of {shape} (frames x "
+                            "height x width): take fewer or smaller frames (sampling.frames, "
+                            "sampling.size), a shorter dtype (model.dtype) or a larger device"
+                        ) from error
+                    sizes.failed(stop - start)
+                    log.info("out of memory: batches of %d segments from now on", sizes.size)
+                else:
+                    deliver(waiting)
+                    waiting, start = host, stop
+                    continue
+                _release(self.device)
+            deliver(waiting)
+
+
+class _Job:
+    """What is done to every batch of one capture."""
+
+    def __init__(
+        self, engine: Engine, passes: list[_Pass], layers: list[int], picked: list[HeadId]
+    ) -> None:
+        self.engine = engine
+        self.passes = passes
+        self.layers = layers
+        self.taps = [f"layers.{layer}.self_attn.o_proj" for layer in layers]
+        self.picked = [(layers.index(head.layer), head.head) for head in picked]
+        self.prompts = sum(len(group.suffixes) for group in passes)
+
+    def run(self, frames: Tensor) -> Tensor:
+        """Frames uint8 [B, F, H, W, 3] on the device to features float32 [prompts, B, n, D]."""
+        engine = self.engine
+        with engine.watch("vision"):
+            vision = engine.backbone.encode(engine.backbone.pixels(frames, engine.dtype))
+        features: dict[int, Tensor] = {}
+        for group in self.passes:
+            with engine.watch("prefill"):
+                cache = self._prefill(group, vision)
+            with engine.watch("suffix"):
+                for suffix in group.suffixes:
+                    features[suffix.prompt] = self._finish(suffix, cache, len(frames))
+            del cache
+        return torch.stack([features[i] for i in range(self.prompts)])
+
+    def _prefill(self, group: _Pass, vision: Vision) -> PrefixCache:
+        room = max(len(suffix.ids) for suffix in group.suffixes)
+        cache = PrefixCache(self.layers[-1] + 1, room)
+        with suppress(PassDone):
+            self.engine.backbone.decoder(
+                **self.engine.backbone.prefix(group.ids, vision),
+                position_ids=_batched(group.positions),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        return cache
+
+    def _finish(self, suffix: _Suffix, cache: PrefixCache, batch: int) -> Tensor:
+        engine = self.engine
+        with Tap(engine.backbone.decoder, self.taps, stop=True) as tap:
+            engine.backbone.decoder(
+                inputs_embeds=engine.backbone.embed(suffix.ids, batch),
+                position_ids=_batched(suffix.positions),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        heads = torch.stack(tap.values, dim=1).float()  # [B, layers, H*D]
+        heads = heads.reshape(batch, len(self.layers), engine.info.heads, engine.info.head_dim)
+        if not self.picked:
+            return heads.flatten(1, 2)
+        return torch.stack([heads[:, layer, head] for layer, head in self.picked], dim=1)
+
+
+def _batched(positions: Tensor) -> Tensor:
+    """Positions [1, T] as they are, [3, T] (multimodal rotary) as [3, 1, T]."""
+    return positions if len(positions) == 1 else positions[:, None]
+
+
+class _Host:
+    """Features on their way to the host: one copy a batch, waited for one batch later."""
+
+    def __init__(self, features: Tensor, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+        self._done: torch.cuda.Event | None = None
+        self._values = features
+        if features.is_cuda:
+            self._values = torch.empty(features.shape, dtype=features.dtype, pin_memory=True)
+            self._values.copy_(features, non_blocking=True)
+            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._done.record()
+
+    def wait(self) -> NDArray[np.float32]:
+        """Features [prompts, B, n, D]."""
+        if self._done is not None:
+            self._done.synchronize()
+        values: NDArray[np.float32] = self._values.numpy()
+        return values
+
+
+class _Reader:
+    """Reads batches of frames, the next one in a thread while the current one is computed."""
+
+    def __init__(self, frames: Any, device: torch.device) -> None:
+        self.frames = frames
+        self.device = device
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="hhvad-reader")
+        self.ahead: tuple[int, int, Future[Tensor]] | None = None
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, start: int, stop: int, following: int) -> Tensor:
+        """Segments [start, stop) on the device; begins to read [stop, following)."""
+        if self.ahead is not None and self.ahead[:2] == (start, stop):
+            block = self.ahead[2].result()
+        else:
+            block = self._load(start, stop)
+        self.ahead = None
+        if following > stop:
+            self.ahead = (stop, following, self.pool.submit(self._load, stop, following))
+        return block.to(self.device, non_blocking=True)
+
+    def _load(self, start: int, stop: int) -> Tensor:
+        block = np.ascontiguousarray(self.frames[start:stop])
+        tensor = torch.from_numpy(block if block.flags.writeable else block.copy())
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
+
+
+class _BatchSize:
+    """How many segments a batch holds: fixed, halved where memory runs out."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def ran(self, segments: int, began: float) -> None:
+        """A batch was computed (or, on a GPU, launched)."""
+
+    def failed(self, segments: int) -> None:
+        """A batch did not fit: never that many again."""
+        self.size = max(1, segments // 2)
+
+
+class _GrowingBatchSize(_BatchSize):
+    """Doubled on a GPU as long as a segment gets at least 3 % cheaper and memory allows it.
+
+    While it grows, every batch is waited for; once it is settled, batches overlap.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(1)
+        self.device = device
+        self.settled = False
+        self.warm = False
+        self.best = float("inf")
+
+    def ran(self, segments: int, began: float) -> None:
+        if self.settled or segments < self.size:
+            return
+        torch.cuda.synchronize(self.device)
+        if not self.warm:  # the first batch pays for kernels and workspaces
+            self.warm = True
+            return
+        cost = (time.perf_counter() - began) / segments
+        peak = torch.cuda.max_memory_allocated(self.device)
+        total = torch.cuda.mem_get_info(self.device)[1]
+        if cost > self.best * 0.97:
+            self.size, self.settled = self.size // 2, True
+        elif 2 * peak > 0.9 * total:
+            self.settled = True
+        else:
+            self.best = cost
+            self.size *= 2
+        if self.settled:
+            log.info("batches of %d segments", self.size)
+
+    def failed(self, segments: int) -> None:
+        super().failed(segments)
+        self.settled = True
+
+
+def _release(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+# Loading
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"device {name!r} is unknown: use auto, cpu or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ModelError(f"device {name!r} is not supported: use auto, cpu or cuda:N")
+    if device.type == "cuda":
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise ModelError(
+                f"device {name!r} is not here ({torch.cuda.device_count()} GPUs are): use cpu or "
+                "another one, or install the CUDA build of torch"
+            )
+        device = torch.device("cuda", index)
+    return device
+
+
+def _folder(model: str, revision: str | None) -> Path:
+    """The folder of a checkpoint; a hub id is downloaded into huggingface_hub's cache."""
+    folder = Path(resolve(model))
+    if folder.is_dir():
+        return folder
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", model):
+        raise ModelError(f"{model}: there is no such checkpoint folder, and it is no hub id")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with _quiet():
+        try:
+            return Path(
+                snapshot_download(
+                    model,
+                    revision=revision,
+                    allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"],
+                )
+            )
+        except (OSError, HfHubHTTPError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"{model}: there is no such folder, and the hub does not give revision "
+                f"{revision or 'main'} of that id ({reason}): check the id, the network and, for "
+                "a gated model, the access token; or download it and give its folder"
+            ) from error
+
+
+def _adapter(folder: Path) -> type[Backbone]:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: config.json is absent: not a transformers checkpoint")
+    config = read_object(folder / "config.json")
+    if "quantization_config" in config:
+        raise ModelError(f"{folder}: quantised checkpoints are not supported; use the original")
+    try:
+        return find(str(config.get("model_type")))
+    except ModelError as error:
+        raise ModelError(f"{folder / 'config.json'}: {error}") from None
+
+
+def _check_weights(folder: Path, dtype: str) -> None:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{folder}: no *.safetensors files; convert the weights to safetensors")
+    kinds = {
+        entry["dtype"]
+        for file in files
+        for name, entry in _header(file).items()
+        if name != "__metadata__" and entry["dtype"] in _SAFETENSORS_FLOATS
+    }
+    if dtype == "auto" and len(kinds) > 1:
+        raise ModelError(
+            f"{folder}: the weights mix {' and '.join(sorted(kinds))}: set model.dtype to one of "
+            f"{', '.join(DTYPES)}"
+        )
+
+
+def _header(file: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file: 8 bytes of length, then name -> dtype, shape."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > 100 * 2**20:
+                raise ValueError("a header of more than 100 MiB")
+            header = json.loads(stream.read(length))
+            end = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"))
+            if stream.seek(0, 2) != 8 + length + end:
+                raise ValueError("it is cut off")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{file}: not a safetensors file ({error}); download it again") from error
+    assert isinstance(header, dict)
+    return header
+
+
+def _tokenizer(folder: Path) -> Any:
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise ModelError(
+            f"{folder}: the tokenizer is absent (none of {', '.join(_TOKENIZER_FILES)}): download "
+            "it with the weights"
+        )
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({reason})") from error
+    template = folder / "chat_template.json"  # older checkpoints keep the processor's apart
+    if template.is_file():
+        tokenizer.chat_template = read_object(template).get(
+            "chat_template", tokenizer.chat_template
+        )
+    return tokenizer
+
+
+def _network(folder: Path, name: str, dtype: str) -> Any:
+    wanted = "auto" if dtype == "auto" else DTYPES[dtype]
+    try:
+        network, report = getattr(transformers, name).from_pretrained(
+            folder,
+            dtype=wanted,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder}: the weights cannot be loaded as {name} ({reason})") from error
+    for key, what in (("missing_keys", "lack"), ("mismatched_keys", "have another shape for")):
+        names = [n if isinstance(n, str) else n[0] for n in report.get(key) or ()]
+        names = sorted(n for n in names if not n.startswith("lm_head"))
+        if names:
+            raise ModelError(
+                f"{folder}: the weights {what} {names[0]!r} and {len(names) - 1} more that "
+                "config.json asks for: not a whole checkpoint of this architecture"
+            )
+    return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers without its warnings and progress bars: what matters is raised as an error."""
+    from transformers.utils import logging as chatter
+
+    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(level)
+        if bars:
+            chatter.enable_progress_bar()
