@@ -1,0 +1,193 @@
+"""From segment scores to events: Gaussian smoothing, a threshold, and their calibration.
+
+sigma counts segments. The official code pads with zeros (`border="zero"`), which pulls the scores
+at both ends of a video down; `"renormalise"` divides by the part of the kernel that lies inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hhvad.errors import DataError
+from hhvad.records import Event
+
+BORDERS = ("renormalise", "zero")
+SIGMAS = tuple(np.linspace(0.5, 3.0, 11).tolist())
+THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())
+
+Floats = NDArray[np.float64]
+
+
+class Calibration(NamedTuple):
+    """The smoothing (in segments) and threshold of largest F1, and that F1."""
+
+    sigma: float
+    tau: float
+    f1: float
+
+
+def smooth(scores: ArrayLike, sigma: float, border: str = "renormalise") -> Floats:
+    """Gaussian smoothing of one video's scores [T] -> [T].
+
+    The kernel has about 6 sigma + 1 taps, odd, at least 3 and at most T (T + 1 for an even T), as
+    in the official code. A single score stays as it is. Raises DataError for NaN or infinite
+    scores, a sigma that is not positive, an unknown border.
+    """
+    values = _checked(scores)
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise DataError(f"sigma is {sigma}; it must be greater than 0")
+    if border not in BORDERS:
+        raise DataError(f"border is {border!r}; it is one of {', '.join(BORDERS)}")
+    if len(values) <= 1:
+        return values.copy()
+    kernel = _kernel(len(values), sigma)
+    smoothed = _convolve(values, kernel)
+    if border == "renormalise":
+        smoothed /= _convolve(np.ones(len(values)), kernel)
+    return smoothed
+
+
+def _kernel(length: int, sigma: float) -> Floats:
+    size = min(int(6 * sigma) + 1, length)
+    size = max(3, size + (size % 2 == 0))
+    x = np.linspace(-(size // 2), size // 2, size)
+    kernel = np.exp(-(x**2) / (2 * sigma**2))
+    return np.asarray(kernel / kernel.sum())
+
+
+def _convolve(values: Floats, kernel: Floats) -> Floats:
+    """As np.convolve(mode="same"), but as long as `values` also where the kernel is longer."""
+    extra = (len(kernel) - 1) // 2
+    return np.convolve(values, kernel)[extra : extra + len(values)]
+
+
+def calibrate(
+    scores: Sequence[ArrayLike],
+    labels: Sequence[ArrayLike],
+    *,
+    weights: Sequence[ArrayLike] | None = None,
+    sigmas: Sequence[float] = SIGMAS,
+    thresholds: Sequence[float] = THRESHOLDS,
+    border: str = "renormalise",
+) -> Calibration:
+    """The (sigma, tau) of largest F1 on annotated videos; of equals the first in grid order.
+
+    scores: one array [T] a video. labels: as many arrays; either [T] of 0 and 1, a score being one
+    frame or unit (times `weights` [T], where given); or [T, 2], the negative and positive frames of
+    each segment, which gives exactly the F1 over frames.
+
+    One sort and two cumulative counts a sigma serve all thresholds. Raises DataError for shapes
+    that do not fit, an empty grid, or where no frame is positive: then F1 says nothing.
+    """
+    values = [_checked(one) for one in scores]
+    counts = _counts(values, labels, weights)
+    negative, positive = (np.concatenate([one[:, side] for one in counts]) for side in (0, 1))
+    taus = np.asarray(thresholds, dtype=np.float64)
+    if not len(sigmas) or not len(taus) or not np.isfinite(taus).all():
+        raise DataError("the grid of sigmas and thresholds is empty or holds NaN")
+    total = positive.sum()
+    if total <= 0:
+        raise DataError("no frame of the validation videos is anomalous: nothing to calibrate on")
+    best: Calibration | None = None
+    for sigma in sigmas:
+        smoothed = np.concatenate([smooth(one, sigma, border) for one in values])
+        order = np.argsort(smoothed, kind="stable")
+        above = np.searchsorted(smoothed[order], taus, side="right")  # first index with p > tau
+        hits = _sums_from(positive[order], above)
+        alarms = _sums_from(negative[order], above)
+        # 2 TP / (2 TP + FP + FN); FN = all positives - TP
+        f1 = 2 * hits / (hits + alarms + total)
+        at = int(np.argmax(f1))
+        if best is None or f1[at] > best.f1:
+            best = Calibration(float(sigma), float(taus[at]), float(f1[at]))
+    if best is None or best.f1 <= 0:
+        raise DataError(
+            "no threshold of the grid finds an anomalous frame: F1 is 0 throughout; widen the grid"
+        )
+    return best
+
+
+def _sums_from(values: Floats, starts: NDArray[np.intp]) -> Floats:
+    """Sums of values[start:] for each start."""
+    cumulated = np.concatenate([[0.0], np.cumsum(values)])
+    return np.asarray(cumulated[-1] - cumulated[starts])
+
+
+def _counts(
+    values: list[Floats], labels: Sequence[ArrayLike], weights: Sequence[ArrayLike] | None
+) -> list[Floats]:
+    """Negative and positive frames of each score: one [T, 2] a video."""
+    if not values or len(labels) != len(values):
+        raise DataError(f"{len(values)} videos have scores and {len(labels)} have labels")
+    if weights is not None and len(weights) != len(values):
+        raise DataError(f"{len(values)} videos have scores and {len(weights)} have weights")
+    counts = []
+    for index, (score, label) in enumerate(zip(values, labels, strict=True)):
+        y = np.asarray(label, dtype=np.float64)
+        if y.ndim == 1 and np.isin(y, (0, 1)).all():
+            y = np.stack([1 - y, y], axis=1)
+            if weights is not None:
+                y = y * np.asarray(weights[index], dtype=np.float64)[:, None]
+        elif weights is not None or y.ndim != 2:
+            raise DataError(f"video {index}: labels are not 0 and 1, one for each score")
+        if y.shape != (len(score), 2) or not np.isfinite(y).all() or (y < 0).any():
+            raise DataError(f"video {index}: {len(score)} scores, but labels of shape {y.shape}")
+        counts.append(y)
+    return counts
+
+
+def events(smoothed: ArrayLike, tau: float, segments: ArrayLike | None = None) -> list[Event]:
+    """Runs of smoothed scores [T] above tau, in frames.
+
+    segments [T, 2] are the frames [start, end) of each score, in order; without them a score is one
+    frame. An event ends with a gap between segments.
+    """
+    values = _checked(smoothed)
+    bounds = (
+        np.stack([np.arange(len(values)), np.arange(1, len(values) + 1)], axis=1)
+        if segments is None
+        else np.asarray(segments, dtype=np.int64)
+    )
+    if bounds.shape != (len(values), 2):
+        raise DataError(f"{len(values)} scores, but segments of shape {bounds.shape}")
+    if (bounds[:, 1] <= bounds[:, 0]).any() or (bounds[1:, 0] < bounds[:-1, 1]).any():
+        raise DataError("segments overlap, are empty or out of order")
+    found: list[Event] = []
+    for (start, end), score in zip(bounds.tolist(), values.tolist(), strict=True):
+        if score <= tau:
+            continue
+        if found and found[-1].end == start:
+            found[-1] = Event(found[-1].start, end, max(found[-1].peak, score))
+        else:
+            found.append(Event(start, end, score))
+    return found
+
+
+def frame_counts(segments: ArrayLike, intervals: Sequence[tuple[int, int]]) -> Floats:
+    """Negative and positive frames of each segment: [T, 2], from anomalous frames [start, end).
+
+    Frames that several intervals cover count once.
+    """
+    bounds = np.asarray(segments, dtype=np.int64).reshape(-1, 2)
+    positive = np.zeros(len(bounds))
+    reached = 0
+    for start, end in sorted(intervals):
+        first = max(start, reached)
+        positive += np.clip(
+            np.minimum(bounds[:, 1], end) - np.maximum(bounds[:, 0], first), 0, None
+        )
+        reached = max(reached, end)
+    return np.stack([bounds[:, 1] - bounds[:, 0] - positive, positive], axis=1)
+
+
+def _checked(scores: ArrayLike) -> Floats:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise DataError(f"scores have shape {values.shape}; one number a segment is needed")
+    if not np.isfinite(values).all():
+        raise DataError(f"score {int(np.flatnonzero(~np.isfinite(values))[0])} is not finite")
+    return values

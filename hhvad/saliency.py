@@ -1,0 +1,488 @@
+"""How well each head separates anomalous from normal samples: LDA, KL, MMD and NMI.
+
+The numbers are those of the official code (METHOD: Robust Head Identification), many heads at a
+time. Three observations make it fast:
+
+- With the rows of a head centred by class (C [N, D]) and the difference of the class means
+  (delta [D]), all four metrics follow from W = C C^T [N, N], q = C delta [N] and |delta|^2: one
+  matrix product a head. With fewer samples than dimensions the inverse of a D x D matrix becomes
+  one of N x N (Woodbury).
+- The scikit-learn k-means of a head needs only distances. Its random numbers depend on the seed
+  and N alone, so that all heads take their steps together. Where rounding could decide (two
+  distances nearly equal), scikit-learn itself is asked.
+- NumPy's stacked linear algebra works on many heads in one call.
+
+What cannot be computed is NaN, never 0; `problems` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hhvad.errors import DataError
+from hhvad.records import HeadId
+
+METRICS = ("lda", "kl", "mmd", "nmi")
+SHRINKAGES = (None, "ledoit-wolf")
+
+LDA_RIDGE = 1e-6
+KL_RIDGE = 1e-10
+KL_LIMIT = 1e6
+KMEANS_SEED = 42
+KMEANS_TOLERANCE = 1e-4
+KMEANS_ITERATIONS = 300
+
+# Above this within-class scatter the ridge of LDA drowns in rounding, and what the official code
+# returns is decided by the cut-off of its pseudo-inverse: such heads take that very path.
+_LDA_SCATTER_LIMIT = 1e8
+# What two correct computations of one float32 distance may differ by, relative to its terms.
+_FLOAT32_NOISE = 5e-6
+_CHUNK_BYTES = 6_000_000
+
+Floats = NDArray[np.float64]
+
+
+def score_heads(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    metrics: Sequence[str] = METRICS,
+    shrinkage: str | None = None,
+    threads: int = 1,
+) -> Floats:
+    """The separability metrics of each head, float64 [metrics, layers, heads].
+
+    features [samples, layers, heads, head_dim] (float64 is analysed as such, all else as float32),
+    labels [samples]: 1 anomaly, 0 normal. `shrinkage="ledoit-wolf"` replaces LDA's within-class
+    scatter, singular where samples are fewer than dimensions, by a Ledoit-Wolf estimate. NaN marks
+    what cannot be computed: see `problems`. `threads` changes the time and never the result.
+
+    Raises DataError for shapes that do not fit, labels other than 0 and 1, an unknown metric.
+    """
+    from threadpoolctl import threadpool_limits
+
+    x, y = _checked(features, labels)
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown or not metrics:
+        raise DataError(f"metrics: {unknown or 'none given'}; known: {', '.join(METRICS)}")
+    if shrinkage not in SHRINKAGES:
+        raise DataError(f"shrinkage is {shrinkage!r}; it is one of {SHRINKAGES}")
+    if threads < 1:
+        raise DataError(f"threads is {threads}; it must be at least 1")
+    samples, layers, heads, dim = x.shape
+    result = np.full((len(metrics), layers * heads), np.nan)
+    if min(y.sum(), samples - y.sum()) >= 2:
+        # Anomalous samples first, as in the official code: k-means depends on the order.
+        order = np.argsort(1 - y, kind="stable")
+        flat = x.reshape(samples, layers * heads, dim)
+        usable = np.flatnonzero(~_unusable(flat))
+        size = max(1, int(_CHUNK_BYTES // (8 * samples * (samples + dim))))
+        chunks = [usable[i : i + size] for i in range(0, len(usable), size)]
+
+        def fill(chunk: NDArray[np.intp]) -> None:
+            rows = np.ascontiguousarray(flat[:, chunk].transpose(1, 0, 2)[:, order])
+            result[:, chunk] = _score(_Heads(rows, int(y.sum())), metrics, shrinkage)
+
+        with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            if threads == 1:
+                for chunk in chunks:
+                    fill(chunk)
+            else:
+                with ThreadPoolExecutor(threads) as pool:
+                    list(pool.map(fill, chunks))
+    result[~np.isfinite(result)] = np.nan
+    return result.reshape(len(metrics), layers, heads)
+
+
+def problems(
+    features: ArrayLike,
+    labels: ArrayLike,
+    saliency: NDArray[Any] | None = None,
+    metrics: Sequence[str] = METRICS,
+) -> dict[HeadId, str]:
+    """Why heads have no saliency, in the order of (layer, head); empty where all have.
+
+    `saliency` [metrics, layers, heads] is what `score_heads` made of the same features; where it
+    is not given, only what the features themselves tell is named. Raises DataError as above.
+    """
+    x, y = _checked(features, labels)
+    samples, layers, heads, dim = x.shape
+    flat = x.reshape(samples, layers * heads, dim)
+    bad = ~np.isfinite(flat).all(axis=2)
+    constant = (flat == flat[:1]).all(axis=(0, 2))
+    found: dict[HeadId, str] = {}
+    for index in range(layers * heads):
+        head = HeadId(*divmod(index, heads))
+        undefined = (
+            []
+            if saliency is None
+            else [m for i, m in enumerate(metrics) if not np.isfinite(saliency[i][head])]
+        )
+        counts = int(samples - y.sum()), int(y.sum())
+        if bad[:, index].any():
+            found[head] = f"NaN or infinite features in {int(bad[:, index].sum())} samples"
+        elif constant[index]:
+            found[head] = "constant features"
+        elif min(counts) < 2:
+            found[head] = f"{counts[0]} normal and {counts[1]} anomalous samples; 2 of each needed"
+        elif undefined:
+            found[head] = f"{', '.join(undefined)} cannot be computed"
+    return found
+
+
+def is_singular(n_samples: int, head_dim: int) -> bool:
+    """Whether LDA's within-class scatter is singular, so that its 1e-6 ridge rules the result."""
+    return n_samples - 2 < head_dim
+
+
+def _checked(features: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    x, y = np.asarray(features), np.asarray(labels)
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise DataError(f"features have shape {x.shape}; [samples, layers, heads, dim] is needed")
+    if y.shape != x.shape[:1]:
+        raise DataError(f"labels have shape {y.shape}, but there are {x.shape[0]} samples")
+    if x.dtype.kind not in "fiu":
+        raise DataError(f"features are {x.dtype}; real numbers are needed")
+    if not np.isin(y, (0, 1)).all():
+        raise DataError("labels hold other values than 0 (normal) and 1 (anomaly)")
+    return x if x.dtype == np.float64 else x.astype(np.float32, copy=False), y.astype(np.int64)
+
+
+def _unusable(flat: NDArray[Any]) -> NDArray[np.bool_]:
+    """Heads whose features [samples, heads, dim] are not finite or all the same: [heads]."""
+    spread = flat.max(axis=0) - flat.min(axis=0)  # NaN or inf where a feature is
+    unusable: NDArray[np.bool_] = ~np.isfinite(spread).all(axis=1) | (spread == 0).all(axis=1)
+    return unusable
+
+
+class _Heads:
+    """A chunk of heads with what their metrics share. h heads, N samples, first `a` anomalous."""
+
+    def __init__(self, rows: NDArray[Any], a: int) -> None:
+        self.rows = rows  # [h, N, D], float32 or float64
+        self.a = a
+        self.n = rows.shape[1] - a
+        # Means in the precision of the features, as the official code takes them.
+        self.delta: Floats = (rows[:, :a].mean(axis=1) - rows[:, a:].mean(axis=1)).astype(float)
+        centred = rows.astype(np.float64)
+        means = [centred[:, part].mean(axis=1, keepdims=True) for part in self.classes()]
+        for part, mean in zip(self.classes(), means, strict=True):
+            centred[:, part] -= mean
+        self.gap: Floats = (means[0] - means[1])[:, 0]  # delta without its rounding
+        self.centred = centred  # C
+        self.gram: Floats = centred @ centred.transpose(0, 2, 1)  # W
+        self.q: Floats = (centred @ self.delta[:, :, None])[:, :, 0]
+        self.delta2: Floats = np.einsum("hd,hd->h", self.delta, self.delta)
+
+    def classes(self) -> tuple[slice, slice]:
+        return slice(0, self.a), slice(self.a, None)
+
+
+def _score(heads: _Heads, metrics: Sequence[str], shrinkage: str | None) -> Floats:
+    """The metrics of a chunk, [metrics, h]."""
+    found: dict[str, Floats] = {}
+    if "lda" in metrics:
+        found["lda"] = _lda(heads, shrinkage)
+    if "kl" in metrics:
+        found["kl"] = _kl(heads)
+    if "mmd" in metrics or "nmi" in metrics:
+        kernel = _linear_kernel(heads)
+        norms = np.einsum("hii->hi", kernel)
+        squared = norms[:, :, None] + norms[:, None, :] - 2 * kernel
+        np.maximum(squared, 0, out=squared)
+        if "nmi" in metrics:
+            found["nmi"] = _nmi(heads, kernel, squared)
+        del kernel
+        if "mmd" in metrics:
+            found["mmd"] = _mmd(heads, squared)
+    return np.stack([found[name] for name in metrics])
+
+
+def _lda(heads: _Heads, shrinkage: str | None) -> Floats:
+    """delta^T (b C^T C + c I)^-1 delta; b = 1 and c = 1e-6 unless shrunk. [h]"""
+    n, dim = heads.centred.shape[1:]
+    scatter = np.einsum("hii->h", heads.gram)
+    b, c = np.ones(len(scatter)), np.full(len(scatter), LDA_RIDGE)
+    if shrinkage:
+        norms = np.einsum("hii->hi", heads.gram)
+        s, mu = _ledoit_wolf(norms, np.einsum("hij,hij->h", heads.gram, heads.gram), dim)
+        b, c = 1 - s, n * s * mu + LDA_RIDGE
+    if n <= dim:
+        system = b[:, None, None] * heads.gram
+        np.einsum("hii->hi", system)[:] += c[:, None]
+        solved = np.linalg.solve(system, heads.q[:, :, None])[:, :, 0]
+        value = (heads.delta2 - b * np.einsum("hn,hn->h", heads.q, solved)) / c
+    else:
+        system = b[:, None, None] * (heads.centred.transpose(0, 2, 1) @ heads.centred)
+        np.einsum("hii->hi", system)[:] += c[:, None]
+        solved = np.linalg.solve(system, heads.delta[:, :, None])[:, :, 0]
+        value = np.einsum("hd,hd->h", heads.delta, solved)
+    if not shrinkage:
+        for i in np.flatnonzero(scatter > _LDA_SCATTER_LIMIT):
+            within = heads.centred[i].T @ heads.centred[i] + LDA_RIDGE * np.eye(dim)
+            w = np.linalg.pinv(within) @ heads.delta[i]
+            norm = w @ within @ w
+            value[i] = (w @ heads.delta[i]) ** 2 / norm if norm >= 1e-9 else 0.0
+    return np.asarray(np.where(value < 1e-9, 0.0, value))  # the official code's floor
+
+
+def _ledoit_wolf(norms: Floats, frobenius: Floats, dim: int) -> tuple[Floats, Floats]:
+    """Shrinkage and mean eigenvalue of the Ledoit-Wolf covariance (scikit-learn's estimate). [h]
+
+    norms [h, n] are the squared norms of the n centred rows, frobenius [h] the sum of the squared
+    entries of their scatter (or, the same, Gram) matrix.
+    """
+    n = norms.shape[1]
+    trace = norms.sum(axis=1) / n
+    mu = trace / dim
+    delta_ = frobenius / n**2
+    beta = ((norms**2).sum(axis=1) / n - delta_) / (dim * n)
+    delta = (delta_ - dim * mu**2) / dim
+    beta = np.minimum(beta, delta)
+    s = np.zeros(len(mu))
+    if dim > 1:
+        np.divide(beta, delta, out=s, where=beta > 0)
+    return s, mu
+
+
+def _kl(heads: _Heads) -> Floats:
+    """Symmetrised Kullback-Leibler divergence of two Gaussians, Ledoit-Wolf covariances. [h]
+
+    A covariance is c I + b C^T C. Its logarithmic determinants cancel between the two directions.
+    """
+    dim = heads.centred.shape[2]
+    parts = heads.classes()
+    b, c = [], []
+    for part in parts:
+        gram = heads.gram[:, part, part]
+        norms = np.einsum("hii->hi", gram)
+        s, mu = _ledoit_wolf(norms, np.einsum("hij,hij->h", gram, gram), dim)
+        b.append((1 - s) / norms.shape[1])
+        c.append(s * mu + KL_RIDGE)
+    if max(heads.a, heads.n) <= dim:
+        terms = [_kl_dual(heads, parts[i], parts[1 - i], b, c, i) for i in (0, 1)]
+    else:
+        terms = _kl_primal(heads, b, c)
+    value = 0.25 * (terms[0] + terms[1]) - 0.5 * dim
+    return np.asarray(np.clip(value, 0, KL_LIMIT))
+
+
+def _kl_dual(
+    heads: _Heads, own: slice, other: slice, b: list[Floats], c: list[Floats], i: int
+) -> Floats:
+    """tr(S_i^-1 S_j) + delta^T S_i^-1 delta by the Woodbury identity, from Gram matrices. [h]"""
+    dim = heads.centred.shape[2]
+    gram, cross = heads.gram[:, own, own], heads.gram[:, own, other]
+    n = gram.shape[1]
+    ratio = b[i] / c[i]
+    system = ratio[:, None, None] * gram
+    np.einsum("hii->hi", system)[:] += 1
+    inverse = np.linalg.inv(system)
+    total = np.einsum("hii->h", heads.gram[:, other, other])
+    # tr(S^-1) = (dim - n + tr(inverse)) / c, and so on
+    spread = c[1 - i] * (dim - n + np.einsum("hii->h", inverse))
+    mixed = total - ratio * np.einsum("hij,hij->h", inverse @ cross, cross)
+    q = heads.q[:, own]
+    mean = heads.delta2 - ratio * np.einsum("hi,hij,hj->h", q, inverse, q)
+    return np.asarray((spread + b[1 - i] * mixed + mean) / c[i])
+
+
+def _kl_primal(heads: _Heads, b: list[Floats], c: list[Floats]) -> list[Floats]:
+    """As _kl_dual for both classes, from the covariance matrices themselves."""
+    covariances = []
+    for part, factor, ridge in zip(heads.classes(), b, c, strict=True):
+        rows = heads.centred[:, part]
+        covariance = factor[:, None, None] * (rows.transpose(0, 2, 1) @ rows)
+        np.einsum("hii->hi", covariance)[:] += ridge[:, None]
+        covariances.append(covariance)
+    terms = []
+    for i in (0, 1):
+        inverse = np.linalg.inv(covariances[i])
+        mean = np.einsum("hd,hde,he->h", heads.delta, inverse, heads.delta)
+        terms.append(np.einsum("hij,hij->h", inverse, covariances[1 - i]) + mean)
+    return terms
+
+
+def _linear_kernel(heads: _Heads) -> Floats:
+    """Scalar products of the rows, seen from the mean of the normal ones: [h, N, N].
+
+    Row i is C_i, plus delta where i is anomalous.
+    """
+    a = heads.a
+    projected = (heads.centred @ heads.gap[:, :, None])[:, :, 0]
+    kernel = heads.gram.copy()
+    kernel[:, :, :a] += projected[:, :, None]
+    kernel[:, :a, :] += projected[:, None, :]
+    kernel[:, :a, :a] += np.einsum("hd,hd->h", heads.gap, heads.gap)[:, None, None]
+    return kernel
+
+
+def _mmd(heads: _Heads, squared: Floats) -> Floats:
+    """Biased squared maximum mean discrepancy, RBF kernel with the median heuristic. [h]
+
+    The means are taken in the precision of the features, in the official order of summation: the
+    difference of three numbers near 1 would show any other.
+    """
+    a = heads.a
+    median = _median_squared_distance(heads, squared)
+    gamma = np.where(median > 0, 1 / (2 * median), 1).astype(heads.rows.dtype)
+    kernel = squared.astype(heads.rows.dtype)
+    kernel *= -gamma[:, None, None]
+    np.exp(kernel, out=kernel)
+
+    def mean(block: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.ascontiguousarray(block).reshape(len(block), -1).mean(axis=1))
+
+    value = mean(kernel[:, :a, :a]) + mean(kernel[:, a:, a:]) - 2 * mean(kernel[:, :a, a:])
+    return np.where(np.isnan(median), np.nan, np.clip(value, 0, None).astype(np.float64))
+
+
+def _median_squared_distance(heads: _Heads, squared: Floats) -> NDArray[Any]:
+    """Median of the non-zero squared distances, in the precision of the features. [h]"""
+    rows = heads.rows
+    i, j = np.triu_indices(rows.shape[1], 1)
+    pairs = squared[:, i, j]
+    # Equal rows: their distance is exactly zero, whatever the rounding of the Gram matrix.
+    close = pairs <= 1e-9 * np.einsum("hii->h", heads.gram)[:, None]
+    h, p = np.nonzero(close)
+    equal = (rows[h, i[p]] == rows[h, j[p]]).all(axis=1)
+    pairs[h[equal], p[equal]] = -1
+    zeros = np.bincount(h[equal], minlength=len(rows))
+    count = pairs.shape[1] - zeros
+    low, high = zeros + (count - 1) // 2, zeros + count // 2
+    high = np.minimum(high, pairs.shape[1] - 1)
+    ordered = np.partition(pairs, np.unique(np.concatenate([low, high])), axis=1)
+    every = np.arange(len(rows))
+    first, second = ordered[every, low], ordered[every, high]
+    if rows.dtype == np.float32:
+        # Around the middle, the distances as float32 subtraction and summation round them.
+        noise = _FLOAT32_NOISE
+        lower, upper = first * (1 - noise), second * (1 + noise)
+        below = (pairs < lower[:, None]).sum(axis=1)
+        h, p = np.nonzero((pairs >= lower[:, None]) & (pairs <= upper[:, None]))
+        exact = ((rows[h, i[p]] - rows[h, j[p]]) ** 2).sum(axis=1)
+        exact = exact[np.lexsort((exact, h))]
+        start = np.searchsorted(h, every) - below
+        first, second = exact[start + low], exact[start + high]
+    median = (first + second) / first.dtype.type(2)
+    return np.asarray(np.where(count > 0, median, np.nan), dtype=rows.dtype)
+
+
+def _nmi(heads: _Heads, kernel: Floats, squared: Floats) -> Floats:
+    """Normalised mutual information of the classes and two k-means clusters. [h]"""
+    a, n = heads.a, heads.n
+    clusters = _two_means(heads, kernel, squared)
+    ones = np.stack([clusters[:, :a].sum(axis=1), clusters[:, a:].sum(axis=1)], axis=1)
+    table = np.stack([np.array([a, n]) - ones, ones], axis=2).astype(np.float64)
+    return _normalised_information(table)
+
+
+def _normalised_information(table: Floats) -> Floats:
+    """scikit-learn's normalized_mutual_info_score of contingency tables [h, classes, 2], exactly.
+
+    Zero where all samples fell into one cluster, as there.
+    """
+    rows, columns, total = table.sum(axis=2), table.sum(axis=1), table[0].sum()
+
+    def log(values: Floats) -> Floats:
+        return np.log(np.where(values > 0, values, 1))
+
+    share = table / total
+    outer = -log(rows[:, :, None] * columns[:, None, :]) + 2 * log(np.asarray(total))
+    terms = share * (log(table) - log(np.asarray(total))) + share * outer
+    terms = np.where(np.abs(terms) < np.finfo(np.float64).eps, 0, terms).reshape(len(table), -1)
+    information = np.clip(terms[:, 0] + terms[:, 1] + terms[:, 2] + terms[:, 3], 0, None)
+
+    def entropy(counts: Floats) -> Floats:
+        parts = (counts / total) * (log(counts) - log(np.asarray(total)))
+        return np.asarray(-(parts[:, 0] + parts[:, 1]))
+
+    mean = (entropy(rows) + entropy(columns)) / 2
+    single = (columns == 0).any(axis=1)
+    nmi = information / np.where(single, 1, mean)
+    return np.where(single | (information == 0), 0.0, nmi)
+
+
+def _two_means(heads: _Heads, kernel: Floats, squared: Floats) -> NDArray[np.int64]:
+    """Cluster (0 or 1) of each sample as scikit-learn's KMeans finds it: [h, N].
+
+    k-means++ and Lloyd's iterations of all heads at once, from scalar products alone; a head where
+    a choice is within rounding is handed to scikit-learn.
+    """
+    h, n = squared.shape[:2]
+    every = np.arange(h)
+    centre = kernel.mean(axis=2)
+    mean2 = centre.mean(axis=1)
+    norms = np.einsum("hii->hi", kernel) - 2 * centre + mean2[:, None]  # from the overall mean
+    scale = norms.max(axis=1)
+    variance = norms.mean(axis=1)  # summed over dimensions
+    tolerance = KMEANS_TOLERANCE * variance / heads.rows.shape[2]
+
+    random = np.random.RandomState(KMEANS_SEED)
+    first = int(random.choice(n, p=np.full(n, 1 / n)))
+    closest = squared[:, first]
+    cumulated = np.cumsum(closest, axis=1)
+    total = cumulated[:, -1]
+    targets = random.uniform(size=2) * total[:, None]
+    candidates = np.minimum((cumulated[:, None, :] < targets[:, :, None]).sum(axis=2), n - 1)
+    gap = np.abs(cumulated[:, None, :] - targets[:, :, None]).min(axis=(1, 2))
+    doubt = gap <= _FLOAT32_NOISE * n * total
+    potentials = np.minimum(closest[:, None], squared[every[:, None], candidates]).sum(axis=2)
+    better = np.argmin(potentials, axis=1)
+    doubt |= (np.abs(potentials[:, 0] - potentials[:, 1]) <= _FLOAT32_NOISE * total) & (
+        candidates[:, 0] != candidates[:, 1]
+    )
+    weights = np.zeros((h, n, 2))
+    weights[:, first, 0] = 1
+    weights[every, candidates[every, better], 1] = 1
+
+    labels = np.zeros((h, n), dtype=np.int64)
+    active = np.flatnonzero(~doubt)
+    k, w = kernel[active], weights[active]
+    old = np.full((len(active), n), -1)
+    settled = np.zeros(len(active), dtype=bool)  # centres moved within tolerance: assign, then stop
+    for _ in range(KMEANS_ITERATIONS):
+        if not len(active):
+            break
+        products = k @ w
+        squares = np.einsum("hnj,hnj->hj", w, products)
+        difference = (squares[:, None, 0] - squares[:, None, 1]) - 2 * (
+            products[:, :, 0] - products[:, :, 1]
+        )
+        new = (difference > 0).astype(np.int64)
+        sizes = np.stack([n - new.sum(axis=1), new.sum(axis=1)], axis=1)
+        unsure = np.abs(difference).min(axis=1) <= _FLOAT32_NOISE * scale[active]
+        unsure |= (sizes == 0).any(axis=1)
+        moved = np.stack([1 - new, new], axis=2) / np.maximum(sizes, 1)[:, None, :]
+        shift_of = moved - w
+        shift = np.einsum("hnj,hnj->h", shift_of, k @ shift_of)
+        same = (new == old).all(axis=1)
+        limit = tolerance[active]
+        unsure |= ~settled & ~same & (np.abs(shift - limit) <= 1e-3 * limit)
+        done = settled | same | unsure
+        labels[active[done]] = new[done]
+        doubt[active[unsure]] = True
+        keep = ~done
+        settled = (shift <= limit)[keep]
+        active, k, w, old = active[keep], k[keep], moved[keep], new[keep]
+    doubt[active] = True
+    for i in np.flatnonzero(doubt):
+        labels[i] = _sklearn_two_means(heads.rows[i])
+    return labels
+
+
+def _sklearn_two_means(rows: NDArray[Any]) -> NDArray[np.int64]:
+    import warnings
+
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
+        kmeans = KMeans(n_clusters=2, random_state=KMEANS_SEED, n_init="auto")
+        return np.asarray(kmeans.fit_predict(rows), dtype=np.int64)
