@@ -1,9 +1,415 @@
-"""Commands of stage heads."""
+"""Commands of stage heads: saliency of every head, the experts, the scorer on their features."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hhvad.artifacts import Artifact, Provenance
+
+# What features must share to be compared, and what their description carries on.
+SAME_CAPTURE = ("model", "revision", "dtype", "view", "sampling")
+SAME_PROMPT = (*SAME_CAPTURE, "prompt", "prompt_text")
 
 
 def add_commands(commands: Any) -> None:
     """Add this stage's commands."""
+    p = commands.add_parser(
+        "score-saliency",
+        help="measure how well each head separates normal from anomalous videos",
+        description="The separability metrics of every head under one prompt.",
+    )
+    _add_features(p)
+    p.add_argument(
+        "--segment-labels",
+        metavar="TSV",
+        help="for features of segments: columns video, start_frame, end_frame, label; segments "
+        "that are not listed are left out (default: one row a video, labelled by --labels)",
+    )
+    p.add_argument("--metrics", nargs="+", default=["lda", "kl", "mmd", "nmi"], metavar="NAME")
+    p.add_argument("--shrinkage", choices=("none", "ledoit-wolf"), default="none")
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--out", required=True, metavar="H5")
+    p.set_defaults(run=_score_saliency)
+
+    p = commands.add_parser(
+        "identify-heads",
+        help="choose the experts: heads that are salient under every prompt",
+        description="RSS = mean - penalty * spread of saliency over prompts, and its top heads.",
+    )
+    p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file a prompt")
+    p.add_argument(
+        "--features", nargs="*", default=[], metavar="H5", help="for --bootstrap: of all prompts"
+    )
+    p.add_argument(
+        "--labels", nargs="*", default=[], metavar="LABEL", help="of the videos, in the order of "
+        "the features of each prompt",
+    )  # fmt: skip
+    p.add_argument("--experts", type=int, default=5, metavar="K")
+    p.add_argument("--penalty", type=float, default=0.5, metavar="LAMBDA")
+    p.add_argument("--bootstrap", type=int, default=0, metavar="RESAMPLES")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--out", required=True, metavar="H5")
+    p.add_argument("--table", metavar="TSV", help="the experts, and heads that resamples chose")
+    p.add_argument("--excluded", metavar="TSV", help="the heads that have no RSS, and why")
+    p.set_defaults(run=_identify_heads)
+
+    p = commands.add_parser(
+        "fit-scorer",
+        help="fit the classifier on the experts' features",
+        description="Fit a classifier on the experts' features of the calibration videos.",
+    )
+    _add_features(p)
+    p.add_argument("--experts", required=True, metavar="H5")
+    p.add_argument("--kind", choices=("logistic", "svm", "mlp"), default="logistic")
+    p.add_argument("--seed", type=int, default=42)
+    p.add_argument("--out", required=True, metavar="H5")
+    p.set_defaults(run=_fit_scorer)
+
+    p = commands.add_parser(
+        "sweep-heads",
+        help="the experts for other numbers of experts and penalties",
+        description="The experts for each number and penalty, from saliency that is already there.",
+    )
+    p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file a prompt")
+    p.add_argument("--experts-range", nargs="+", type=int, required=True, metavar="K")
+    p.add_argument("--penalty-range", nargs="+", type=float, required=True, metavar="LAMBDA")
+    p.add_argument("--out", required=True, metavar="TSV")
+    p.set_defaults(run=_sweep_heads)
+
+
+def _add_features(parser: Any) -> None:
+    parser.add_argument(
+        "--features", nargs="+", required=True, metavar="H5", help="one file a video, one prompt"
+    )
+    parser.add_argument(
+        "--labels", nargs="*", default=[], metavar="LABEL", help="normal or anomaly, one a file"
+    )
+
+
+def _score_saliency(arguments: Namespace) -> None:
+    import numpy as np
+
+    from hhvad import artifacts, saliency
+
+    files = [_all_heads(path) for path in arguments.features]
+    artifacts.require_same(files, SAME_PROMPT)
+    if arguments.segment_labels:
+        features, labels = _labelled_segments(files, arguments.segment_labels)
+    else:
+        labels = _labels(arguments.labels, len(files))
+        features = _one_row_a_video(files)
+    _two_of_each(labels)
+    shrinkage = None if arguments.shrinkage == "none" else arguments.shrinkage
+    scores = saliency.score_heads(
+        features,
+        labels,
+        metrics=arguments.metrics,
+        shrinkage=shrinkage,
+        threads=arguments.threads,
+    )
+    excluded = saliency.problems(features, labels, scores, arguments.metrics)
+    singular = saliency.is_singular(len(labels), features.shape[3])
+    if singular and shrinkage is None and "lda" in arguments.metrics:
+        _note(
+            f"{len(labels)} samples for {features.shape[3]} dimensions: LDA's scatter is singular "
+            "and ruled by its ridge; --shrinkage ledoit-wolf estimates it instead"
+        )
+    if excluded:
+        head, reason = next(iter(excluded.items()))
+        _note(f"{len(excluded)} heads have no saliency, the first is {head}: {reason}")
+    provenance = {
+        **_carried(files[0], SAME_PROMPT),
+        "metrics": list(arguments.metrics),
+        "shrinkage": arguments.shrinkage,
+        "samples": {"normal": int((labels == 0).sum()), "anomaly": int(labels.sum())},
+        "videos": [_video(file) for file in files],
+        "lda_singular": singular,
+        "problems": [[*head, reason] for head, reason in excluded.items()],
+    }
+    artifacts.write(arguments.out, "saliency", {"saliency": scores.astype(np.float64)}, provenance)
+
+
+def _identify_heads(arguments: Namespace) -> None:
+    import numpy as np
+
+    from hhvad import artifacts, rhi
+    from hhvad.errors import ConfigError
+    from hhvad.files import write_tsv
+
+    files = _saliencies(arguments.saliency)
+    normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
+    rss = rhi.robust_saliency(normalised, arguments.penalty)
+    experts = rhi.top_heads(rss, arguments.experts)
+    _name_ties(rss, experts)
+    arrays = {
+        "rss": rss,
+        "experts": np.array(experts, dtype=np.int64),
+        "mean": normalised.mean(axis=0),
+        "spread": normalised.std(axis=0),
+        "normalised": normalised,
+    }
+    if arguments.bootstrap < 0:
+        raise ConfigError(f"--bootstrap is {arguments.bootstrap}; it must be 0 or more")
+    if arguments.bootstrap:
+        arrays["selected"] = _bootstrap(arguments, files)
+    excluded = [
+        (layer, head, file.provenance["prompt"], reason)
+        for file in files
+        for layer, head, reason in file.provenance["problems"]
+    ]
+    provenance = {
+        **_carried(files[0], (*SAME_CAPTURE, "metrics", "shrinkage", "samples", "videos")),
+        "prompts": {f.provenance["prompt"]: f.provenance.get("prompt_text") for f in files},
+        "penalty": arguments.penalty,
+        "bootstrap": arguments.bootstrap,
+        "seed": arguments.seed,
+        "excluded": [list(row) for row in excluded],
+    }
+    artifacts.write(arguments.out, "experts", arrays, provenance)
+    if arguments.table:
+        _write_table(arguments.table, arrays, rhi.top_heads(rss, int(np.isfinite(rss).sum())))
+    if arguments.excluded:
+        write_tsv(arguments.excluded, ("layer", "head", "prompt", "reason"), excluded)
+
+
+def _fit_scorer(arguments: Namespace) -> None:
+    import numpy as np
+
+    from hhvad import artifacts
+    from hhvad.errors import ArtifactError
+    from hhvad.scorer import Scorer
+
+    experts = artifacts.read(arguments.experts, "experts", ("experts",))
+    heads = experts["experts"]
+    files = [artifacts.head_features(path, heads) for path in arguments.features]
+    artifacts.require_same(files, SAME_PROMPT)
+    artifacts.require_same([experts, files[0]], SAME_CAPTURE)
+    text = experts.provenance["prompts"].get(files[0].provenance.get("prompt"))
+    if text not in (None, files[0].provenance.get("prompt_text")):
+        raise ArtifactError(
+            f"{files[0].path}: prompt_text is {files[0].provenance.get('prompt_text')!r}, but "
+            f"{experts.path} has {text!r}: delete the older one and rerun"
+        )
+    labels = _labels(arguments.labels, len(files))
+    scorer = Scorer(arguments.kind, arguments.seed).fit(_one_row_a_video(files), labels)
+    if not scorer.converged_:
+        _note(f"the {arguments.kind} scorer has not converged within its limit of iterations")
+    provenance = {
+        **_carried(files[0], SAME_PROMPT),
+        "kind": arguments.kind,
+        "seed": arguments.seed,
+        "converged": scorer.converged_,
+        "samples": {"normal": scorer.n_fitted_[0], "anomaly": scorer.n_fitted_[1]},
+        "experts": _carried(experts, ("prompts", "penalty", "metrics", "shrinkage")),
+    }
+    arrays: dict[str, NDArray[Any]] = {**scorer.arrays(), "experts": np.asarray(heads)}
+    artifacts.write(arguments.out, "scorer", arrays, provenance)
+
+
+def _sweep_heads(arguments: Namespace) -> None:
+    import numpy as np
+
+    from hhvad import rhi
+    from hhvad.files import write_tsv
+
+    files = _saliencies(arguments.saliency)
+    normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
+    found = rhi.sweep(normalised, arguments.penalty_range, arguments.experts_range)
+    rows = [
+        (penalty, k, rank, head.layer, head.head)
+        for (penalty, k), heads in found.items()
+        for rank, head in enumerate(heads, start=1)
+    ]
+    write_tsv(arguments.out, ("penalty", "experts", "rank", "layer", "head"), rows)
+
+
+def _all_heads(path: str) -> Artifact:
+    from hhvad import artifacts
+    from hhvad.errors import ArtifactError
+
+    file = artifacts.read(path, "features", ("features", "segments"))
+    if file["features"].ndim != 4:
+        raise ArtifactError(
+            f"{path}: only some heads were captured into it; saliency needs all: capture it again"
+        )
+    return file
+
+
+def _saliencies(paths: Sequence[str]) -> list[Artifact]:
+    """Saliency files of two or more prompts that belong together."""
+    from hhvad import artifacts
+    from hhvad.errors import ConfigError
+
+    files = [artifacts.read(path, "saliency") for path in paths]
+    artifacts.require_same(files, (*SAME_CAPTURE, "metrics", "shrinkage", "videos"))
+    prompts = [file.provenance.get("prompt") for file in files]
+    if len(set(prompts)) < 2 or len(set(prompts)) < len(prompts):
+        raise ConfigError(
+            f"--saliency holds prompts {prompts}: heads are chosen for agreeing across wordings; "
+            "give one file for each of two or more prompts"
+        )
+    return files
+
+
+def _bootstrap(arguments: Namespace, files: list[Artifact]) -> NDArray[np.float64]:
+    """How often resamples of the videos choose each head."""
+    import numpy as np
+
+    from hhvad import artifacts, rhi
+    from hhvad.errors import ConfigError
+
+    prompts = [file.provenance["prompt"] for file in files]
+    rows: dict[Any, list[Artifact]] = {prompt: [] for prompt in prompts}
+    for path in arguments.features:
+        one = _all_heads(path)
+        prompt = one.provenance.get("prompt")
+        if prompt not in rows:
+            raise ConfigError(f"{path}: its prompt {prompt!r} has no file in --saliency")
+        rows[prompt].append(one)
+    features = []
+    for prompt, file in zip(prompts, files, strict=True):
+        labels = _labels(arguments.labels, len(rows[prompt]), f"--features of prompt {prompt}")
+        artifacts.require_same([file, *rows[prompt]], SAME_PROMPT)
+        if [_video(one) for one in rows[prompt]] != file.provenance["videos"]:
+            raise ConfigError(
+                f"--features of prompt {prompt} are not the videos of {file.path} in its order"
+            )
+        features.append(_one_row_a_video(rows.pop(prompt)))
+    provenance = files[0].provenance
+    shrinkage = provenance["shrinkage"]
+    return np.asarray(
+        rhi.selection_frequency(
+            features,
+            labels,
+            k=arguments.experts,
+            penalty=arguments.penalty,
+            count=arguments.bootstrap,
+            seed=arguments.seed,
+            metrics=provenance["metrics"],
+            shrinkage=None if shrinkage == "none" else shrinkage,
+            threads=arguments.threads,
+        )
+    )
+
+
+def _labels(labels: Sequence[str], count: int, files: str = "--features") -> NDArray[np.int64]:
+    """0 for normal, 1 for anomaly."""
+    import numpy as np
+
+    from hhvad.errors import ConfigError
+    from hhvad.records import LABELS
+
+    if len(labels) != count:
+        raise ConfigError(f"--labels has {len(labels)} values and {files} {count}; one a file")
+    unknown = [label for label in labels if label not in LABELS]
+    if unknown:
+        raise ConfigError(f"--labels holds {unknown[0]!r}; known: {', '.join(LABELS)}")
+    return np.array([label == "anomaly" for label in labels], dtype=np.int64)
+
+
+def _one_row_a_video(files: list[Artifact]) -> NDArray[np.float32]:
+    """Features of view `video` behind one another: [videos, ...]."""
+    import numpy as np
+
+    from hhvad.errors import ArtifactError
+
+    for file in files:
+        shape = file["features"].shape
+        if shape[0] != 1:
+            raise ArtifactError(
+                f"{file.path}: it holds {shape[0]} segments; features of view video have one row"
+            )
+        if shape != files[0]["features"].shape:
+            raise ArtifactError(
+                f"{file.path}: its features have shape {shape}, but those of {files[0].path} have "
+                f"{files[0]['features'].shape}"
+            )
+    return np.concatenate([file["features"] for file in files])
+
+
+def _labelled_segments(
+    files: list[Artifact], table: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Features and labels of the segments that the table lists, in the order of the files."""
+    import numpy as np
+
+    from hhvad.errors import AnnotationError
+    from hhvad.files import read_tsv
+
+    columns = ("video", "start_frame", "end_frame", "label")
+    wanted = {(row["video"], row["start_frame"], row["end_frame"]): row["label"]
+              for row in read_tsv(table, columns)}  # fmt: skip
+    rows, labels = [], []
+    for file in files:
+        for index, (start, end) in enumerate(file["segments"].tolist()):
+            label = wanted.pop((_video(file), str(start), str(end)), None)
+            if label is not None:
+                rows.append(file["features"][index])
+                labels.append(label)
+    if wanted or not rows:
+        raise AnnotationError(
+            f"{table}: segment {' '.join(next(iter(wanted), ('(none)',)))} is in none of the "
+            "features; the table and the captures must have the same segment grid"
+        )
+    return np.stack(rows), _labels(labels, len(labels), table)
+
+
+def _two_of_each(labels: NDArray[np.int64]) -> None:
+    from hhvad.errors import DataError
+
+    normal, anomaly = int((labels == 0).sum()), int(labels.sum())
+    if min(normal, anomaly) < 2:
+        raise DataError(
+            f"--labels has {normal} normal and {anomaly} anomaly: two of each class are needed to "
+            "tell heads apart; add calibration videos"
+        )
+
+
+def _name_ties(rss: NDArray[np.float64], experts: Sequence[tuple[int, int]]) -> None:
+    """A tie at the last expert is decided by (layer, head): say so."""
+    import numpy as np
+
+    last = rss[experts[-1]]
+    chosen = set(experts)
+    equal = [h for h in map(tuple, np.argwhere(rss == last).tolist()) if h not in chosen]
+    if equal:
+        _note(
+            f"head {tuple(experts[-1])} and {len(equal)} more, the first {equal[0]}, have the same "
+            "RSS: the first by (layer, head) is taken"
+        )
+
+
+def _write_table(path: str, arrays: dict[str, Any], ranking: Sequence[tuple[int, int]]) -> None:
+    """The experts and the heads that a resample chose, by rank."""
+    from hhvad.files import write_tsv
+
+    selected = arrays.get("selected")
+    rows = []
+    for rank, head in enumerate(ranking, start=1):
+        often = None if selected is None else float(selected[head])
+        if rank <= len(arrays["experts"]) or often:
+            values = [float(arrays[name][head]) for name in ("rss", "mean", "spread")]
+            rows.append((rank, *head, *values, often))
+    columns = ("rank", "layer", "head", "rss", "mean", "spread", "selected_in_bootstrap")
+    write_tsv(path, columns, rows)
+
+
+def _video(file: Artifact) -> str:
+    return str(file.provenance.get("video", file.path.stem))
+
+
+def _carried(file: Artifact, keys: Sequence[str]) -> Provenance:
+    """The part of a provenance that what is made of the file keeps."""
+    return {key: file.provenance[key] for key in keys if key in file.provenance}
+
+
+def _note(text: str) -> None:
+    print(f"hhvad: note: {text}", file=sys.stderr)
