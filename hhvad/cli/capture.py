@@ -1,9 +1,263 @@
-"""Commands of stage capture."""
+"""Commands of stage capture: head features, and the resident process that computes them."""
 
 from __future__ import annotations
 
+import argparse
+import sys
+import time
+from pathlib import Path
 from typing import Any
+
+from hhvad.errors import ArtifactError, ConfigError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def add_commands(commands: Any) -> None:
     """Add this stage's commands."""
+    p = commands.add_parser(
+        "capture-heads",
+        help="capture attention-head features of sampled frames under one prompt",
+        description="Run the frozen model over each segment's frames and the prompt, and keep what "
+        "its attention heads say at the prompt's last position. The model is loaded once and stays "
+        "in a resident process that the next jobs use.",
+    )
+    p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    p.add_argument("--model", required=True, help="checkpoint folder, hub id, or 'demo'")
+    p.add_argument("--model-name", required=True, help="the model's short name, for provenance")
+    p.add_argument("--revision", default="", help="commit or tag of a hub id")
+    p.add_argument("--dtype", choices=DTYPES, default="auto", help="of weights and computation")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: cuda:0,cuda:1")
+    p.add_argument("--prompt-id", required=True, metavar="ID")
+    p.add_argument("--prompt", required=True, metavar="TEXT")
+    p.add_argument(
+        "--sibling",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="another prompt of this video, which the resident process answers in passing",
+    )
+    p.add_argument("--siblings", metavar="YAML", help="a prompts file: all of its prompts")
+    which = p.add_mutually_exclusive_group()
+    which.add_argument("--heads", default="all", help="all, or layer,head pairs: '20,4 18,13'")
+    which.add_argument("--experts", type=Path, metavar="H5", help="just these, of identify-heads")
+    p.add_argument("--batch-size", type=_batch_size, default="auto", metavar="auto|N")
+    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the model")
+    p.add_argument(
+        "--resident",
+        choices=("yes", "no"),
+        default="yes",
+        help="no loads the model in this job: the same features, slower",
+    )
+    p.add_argument("--idle-timeout", type=_seconds, default=60.0, metavar="SECONDS")
+    p.add_argument("--out", required=True, type=Path, metavar="H5")
+    p.set_defaults(run=_capture_heads)
+
+    p = commands.add_parser(
+        "stop-resident",
+        help="end the resident model processes",
+        description="End the resident model processes of this host and Slurm allocation; one that "
+        "has jobs ends after them.",
+    )
+    p.add_argument("--all", action="store_true", help="those of other allocations, too")
+    p.set_defaults(run=_stop_resident)
+
+    p = commands.add_parser(
+        "serve-model",
+        help="the resident model process (capture-heads starts it)",
+        description="The resident model process. capture-heads starts it with an inherited lock "
+        "and socket; it is of no use by hand.",
+    )
+    p.add_argument("--folder", required=True, type=Path)
+    p.add_argument("--lock", required=True, type=int)
+    p.add_argument("--listener", required=True, type=int)
+    p.add_argument("--code", required=True)
+    p.add_argument("--idle-timeout", required=True, type=float)
+    p.add_argument("--model", required=True)
+    p.add_argument("--revision", required=True)
+    p.add_argument("--dtype", required=True)
+    p.add_argument("--device", required=True)
+    p.add_argument("--threads", required=True, type=int)
+    p.set_defaults(run=_serve_model)
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return number
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else _positive(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return number
+
+
+def _capture_heads(arguments: argparse.Namespace) -> None:
+    from hhvad import checkpoint, resident
+
+    for path in filter(None, (arguments.frames, arguments.experts)):
+        if not path.is_file():
+            raise ArtifactError(f"{path}: there is no such file")
+    if not arguments.prompt.strip():
+        raise ConfigError(f"--prompt: prompt {arguments.prompt_id!r} is empty")
+    model = checkpoint.resolve(arguments.model)
+    if Path(model).is_dir():
+        model = str(Path(model).absolute())
+    job = {
+        "frames": str(arguments.frames.absolute()),
+        "out": str(arguments.out.absolute()),
+        "prompt": arguments.prompt,
+        "prompt_id": arguments.prompt_id,
+        "siblings": [*arguments.sibling, *_texts(arguments.siblings)],
+        "heads": _heads(arguments.heads),
+        "experts": arguments.experts and str(arguments.experts.absolute()),
+        "batch_size": arguments.batch_size,
+        "model_name": arguments.model_name,
+        "revision": arguments.revision or None,
+    }
+    holding = resident.Holding(
+        model=model,
+        stamp=checkpoint.stamp(model),
+        revision=arguments.revision or None,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    devices = resident.on_devices(holding)
+    progress = _Progress()
+    if arguments.resident == "yes":
+        run = resident.Resident(devices, idle_timeout=arguments.idle_timeout)
+        done = run.capture(job, progress)
+    else:
+        from hhvad.mllm import serve
+
+        done = serve.capture_here(
+            lambda: serve.default_load(
+                model,
+                revision=holding.revision,
+                dtype=holding.dtype,
+                device=devices[0].device,
+                threads=holding.threads,
+            ),
+            job,
+            progress,
+        )
+    progress.finish(done, arguments.out)
+
+
+def _texts(path: str | None) -> list[str]:
+    """The wordings of a prompts file."""
+    if path is None:
+        return []
+    import yaml
+
+    from hhvad.files import read_text
+
+    try:
+        prompts = yaml.safe_load(read_text(path))["prompts"].values()
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path}: not a prompts file (see config/README.md)") from error
+    return [text for text in prompts if isinstance(text, str)]
+
+
+def _heads(text: str) -> list[tuple[int, int]] | None:
+    """Layer and head of each pair; None for all heads."""
+    if text == "all":
+        return None
+    heads = []
+    for pair in text.split():
+        numbers = pair.split(",")
+        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+            raise ConfigError(f"--heads: {pair!r} is not layer,head; give all or '20,4 18,13'")
+        heads.append((int(numbers[0]), int(numbers[1])))
+    if not heads or len(set(heads)) < len(heads):
+        raise ConfigError(f"--heads {text!r}: give each head once, at least one")
+    return heads
+
+
+class _Progress:
+    """What a job's log shows: a line that renews itself on a terminal, else a line now and then."""
+
+    every = 30.0  # seconds between two lines of a log
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+        self.shown = self.begin
+        self.live = sys.stderr.isatty()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show one event of the computation."""
+        kind = event["event"]
+        if kind == "loading":
+            self.say("loading the model")
+        elif kind == "loaded" and event["seconds"]:
+            self.say(f"loaded {event['what']} in {event['seconds']:.1f} s")
+        elif kind == "text":
+            self.say(f"text sent to the model: {event['text']!r}")
+        elif kind == "note":
+            self.say(event["text"])
+        elif kind == "started":
+            self.begin = time.monotonic()
+        elif kind == "died":
+            self.say("the resident process has died; trying once more")
+        elif kind == "progress":
+            self.progress(event["done"], event["total"])
+
+    def progress(self, done: int, total: int) -> None:
+        """Segments so far, their rate and the time that is left."""
+        now = time.monotonic()
+        if not done or (not self.live and now - self.shown < self.every):
+            return
+        self.shown = now
+        rate = done / max(now - self.begin, 1e-6)
+        line = f"{done}/{total} segments, {rate:.1f}/s, {(total - done) / rate:.0f} s left"
+        if self.live:
+            print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+        else:
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """One line of its own."""
+        print(f"\r\033[K{line}" if self.live else line, file=sys.stderr, flush=True)
+
+    def finish(self, done: dict[str, Any], out: Path) -> None:
+        """The last line."""
+        seconds = time.monotonic() - self.begin
+        how = "answered from a sibling's pass" if done["kept"] else f"{seconds:.2f} s"
+        self.say(f"{out}: {done['segments']} segments, {how}")
+
+
+def _stop_resident(arguments: argparse.Namespace) -> None:
+    from hhvad import resident
+
+    ended, busy = resident.stop(everywhere=arguments.all)
+    if ended or busy:
+        left = f"; {busy} still at work, and will end after it" if busy else ""
+        print(f"resident model processes ended: {ended}{left}", file=sys.stderr)
+
+
+def _serve_model(arguments: argparse.Namespace) -> None:
+    from hhvad.mllm import serve
+
+    serve.main(
+        folder=arguments.folder,
+        lock=arguments.lock,
+        listener=arguments.listener,
+        code=arguments.code,
+        idle_timeout=arguments.idle_timeout,
+        model=arguments.model,
+        revision=arguments.revision or None,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        threads=arguments.threads or None,
+    )

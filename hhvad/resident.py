@@ -1,0 +1,526 @@
+"""The resident model: jobs stay small, the model stays loaded. This is the jobs' side of it.
+
+`hhvad capture-heads` attaches to the process that holds its model, or starts it. Nothing here
+imports numpy, h5py or torch: a job costs a fraction of a second besides its own computation.
+
+One folder a model process, `<runtime>/hhvad-<uid>/<address>/`, where the address is a digest of all
+that makes two processes different (model, revision, dtype, device, threads, host, Slurm allocation,
+the code itself):
+
+    lock    flock, held by the process for its life: the kernel releases it, so it cannot lie
+    socket  unix stream socket; answers only requests of the same user
+    log     stdout and stderr of the process
+
+and beside them `start.lock`, held by one job at a time while it asks who lives, starts a process
+and puts its request in the queue; the process holds it while it leaves. So no job ever meets a
+process half born or half gone, and no file stays behind.
+
+The lock and the listening socket are made by the job and inherited by the process: it is reachable
+before it has run a line, however long the model takes to load.
+
+Messages are JSON objects after a length of four bytes (big-endian). A job sends one request and
+gets `hello`, then events (`loading`, `loaded`, `started`, `text`, `note`, `progress`) and one last:
+`done`, `error` (a HHVADError by name) or `bug` (a traceback).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hhvad import errors
+from hhvad.errors import ConfigError, ModelError
+
+Message = dict[str, Any]
+Report = Callable[[Message], None]
+
+COMMAND = (sys.executable, "-P", "-m", "hhvad", "serve-model")
+LONGEST_MESSAGE = 16 * 2**20  # bytes
+PATIENCE = 300.0  # seconds until a process that lives and says nothing counts as hung
+_TICK = 0.02  # seconds between two looks
+_SHORT_PATH = 100  # bytes that fit into sockaddr_un (108) on Linux, with some to spare
+_OF_THE_PROCESS = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What one resident process holds: a model, as it was asked for, on one device.
+
+    stamp tells a checkpoint folder's content (hhvad.checkpoint). visible narrows
+    CUDA_VISIBLE_DEVICES for the process; None leaves the variable as it is.
+    """
+
+    model: str
+    stamp: str = ""
+    revision: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    visible: str | None = None
+
+    def address(self) -> str:
+        """A digest of the holding and of where and with what code it lives."""
+        environment = {name: os.environ.get(name) for name in _OF_THE_PROCESS}
+        scope = [asdict(self), allocation(), environment, sys.executable, code_version()]
+        return hashlib.sha256(json.dumps(scope).encode()).hexdigest()[:16]
+
+
+def allocation() -> list[str]:
+    """The host, and the Slurm job and step on it: a process ends with its allocation."""
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID")
+    return [socket.gethostname(), *(os.environ.get(name, "") for name in names)]
+
+
+@cache
+def code_version() -> str:
+    """A digest of the package's source: an old process never serves new code."""
+    root = Path(__file__).parent
+    total = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        total.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return total.hexdigest()[:16]
+
+
+def on_devices(holding: Holding) -> list[Holding]:
+    """One holding a device, where holding.device is auto, cpu, cuda:0, or several: cuda:0,cuda:1.
+
+    auto is one process a visible GPU where there are several. Raises ConfigError.
+    """
+    device = holding.device
+    if device == "auto":
+        gpus = _visible_gpus()
+        return [replace(holding, visible=gpu) for gpu in gpus] if len(gpus) > 1 else [holding]
+    names = [name.strip() for name in device.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise ConfigError(f"--device {device!r}: give auto, cpu, cuda:0 or cuda:0,cuda:1")
+    return [replace(holding, device=name) for name in names]
+
+
+def _visible_gpus() -> list[str]:
+    """Entries for CUDA_VISIBLE_DEVICES, one a GPU; empty where torch cannot use any."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    with suppress(PackageNotFoundError):
+        if version("torch").endswith("+cpu"):
+            return []
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return [entry.strip() for entry in listed.split(",") if entry.strip() not in ("", "-1")]
+    return [str(i) for i, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+
+
+# --- the private folder ---------------------------------------------------------------------------
+
+
+def runtime_folder() -> Path:
+    """The private folder of this user, made if need be: mode 0700, in HHVAD_RUNTIME_DIR,
+    XDG_RUNTIME_DIR or the temporary folder, whichever is first there.
+
+    Raises ConfigError where it belongs to someone else or others can enter it.
+    """
+    folder = _runtime_parent() / f"hhvad-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made: {error.strerror}") from error
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigError(
+            f"{folder}: is not a private folder of yours (mode {stat.filemode(found.st_mode)}, "
+            f"owner {found.st_uid}); remove it, or set HHVAD_RUNTIME_DIR to another folder"
+        )
+    return folder
+
+
+def _runtime_parent() -> Path:
+    given = os.environ.get("HHVAD_RUNTIME_DIR")
+    if given:
+        return Path(given).absolute()
+    xdg = os.environ.get("XDG_RUNTIME_DIR", "")  # Slurm passes it on to nodes that lack the folder
+    if xdg and os.access(xdg, os.W_OK | os.X_OK):
+        return Path(xdg)
+    return Path(tempfile.gettempdir())
+
+
+@contextmanager
+def start_question(timeout: float = PATIENCE) -> Iterator[Path]:
+    """Hold `start.lock`: yields the runtime folder. Raises ModelError after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        folder = runtime_folder()
+        lock = try_lock(folder / "start.lock")
+        if lock is not None:
+            break
+        if time.monotonic() > end:
+            raise ModelError(
+                f"{folder / 'start.lock'}: held by another job for {timeout:.0f} s; "
+                "run 'hhvad stop-resident --all', or use --resident no"
+            )
+        time.sleep(_TICK)
+    try:
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def try_lock(path: Path) -> int | None:
+    """A file descriptor that holds the flock of `path`, or None where another holds it."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:  # its folder was removed by a process that left
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_ino == path.stat().st_ino:  # not one that was just removed
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove what a process leaves, and the runtime folder after the last one.
+
+    Only for who holds `start.lock`.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    runtime = folder.parent
+    with suppress(OSError):  # it is gone, or a job has just made a new start.lock
+        if {path.name for path in runtime.iterdir()} == {"start.lock"}:
+            (runtime / "start.lock").unlink()
+            runtime.rmdir()
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+def send(connection: socket.socket, message: Mapping[str, Any]) -> None:
+    """Send one message."""
+    body = json.dumps(message).encode()
+    connection.sendall(struct.pack(">I", len(body)) + body)
+
+
+def receive(connection: socket.socket) -> Message | None:
+    """The next message; None when the other side has gone. ConnectionError where it is none."""
+    try:
+        head = _exactly(connection, 4)
+        if head is None:
+            return None
+        (length,) = struct.unpack(">I", head)
+        if length > LONGEST_MESSAGE:
+            raise ConnectionError(f"a message of {length} bytes")
+        body = _exactly(connection, length)
+    except (ConnectionResetError, BrokenPipeError):
+        return None
+    if body is None:
+        return None
+    try:
+        message = json.loads(body)
+    except ValueError as error:
+        raise ConnectionError(f"not a message: {error}") from error
+    if not isinstance(message, dict):
+        raise ConnectionError("not a message: no object")
+    return message
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < count:
+        piece = connection.recv(min(count - len(data), 2**20))
+        if not piece:
+            return None
+        data += piece
+    return bytes(data)
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user at the other end, as the kernel knows it (SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack("3i", credentials)[1])
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """A name of `path` that fits into a socket address, however deep its folder is."""
+    if len(os.fsencode(path)) <= _SHORT_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def connect(folder: Path, timeout: float = PATIENCE) -> socket.socket | None:
+    """A connection to the process of `folder`, or None where none listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        with _reachable(folder / "socket") as name:
+            connection.connect(name)
+        if peer_uid(connection) == os.getuid():
+            return connection
+    except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
+        pass
+    connection.close()
+    return None
+
+
+# --- a request ------------------------------------------------------------------------------------
+
+
+class Resident:
+    """Start-or-attach for a model that may live on several devices, one process each.
+
+    command starts the process instead of COMMAND; the arguments of `hhvad serve-model` follow it.
+    """
+
+    def __init__(
+        self,
+        holdings: Sequence[Holding],
+        *,
+        idle_timeout: float = 60.0,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self.holdings = list(holdings)
+        self.idle_timeout = idle_timeout
+        self.command = list(COMMAND if command is None else command)
+
+    def capture(self, job: Mapping[str, Any], report: Report) -> Message:
+        """Have `job` done: returns its `done` event; other events go to `report` as they come.
+
+        A process that dies while it computes this job is started again once; one that dies while
+        the job waits is nobody's fault and started again as often. Raises the HHVADError that the
+        process met, ModelError where it died twice, RuntimeError on a bug in it.
+        """
+        deaths = 0
+        while deaths < 2:
+            with self._enqueue(job) as connection:
+                ours, last = self._listen(connection, report)
+            if last is not None:
+                return _outcome(last)
+            deaths += ours
+            report({"event": "died"})
+        raise ModelError(
+            "the resident process died twice while it loaded the model or computed this job (out "
+            "of memory, or killed); --resident no shows how, a smaller --batch-size may help"
+        )
+
+    def _listen(self, connection: socket.socket, report: Report) -> tuple[bool, Message | None]:
+        """Pass events on until the last one; None where the process went without one.
+
+        The flag says whether it was busy for this job: loading the model, or computing it.
+        """
+        connection.settimeout(None)
+        ours = True
+        while True:
+            message = receive(connection)
+            if message is None or message.get("event") in ("done", "error", "bug"):
+                return ours, message
+            if message.get("event") in ("loaded", "started"):
+                ours = message["event"] == "started"
+            report(message)
+
+    def _enqueue(self, job: Mapping[str, Any]) -> socket.socket:
+        """A connection on which a living process has said hello to `job`."""
+        end = time.monotonic() + PATIENCE
+        failed = 0
+        while time.monotonic() < end:
+            with start_question() as runtime:
+                folder, is_new = self._folder(self._choose(runtime, job), runtime)
+                connection = connect(folder)
+                if connection is not None:
+                    if _ask(connection, {**job, "op": "capture"}) is not None:
+                        return connection
+                    connection.close()
+                failed += is_new
+                if failed == 2:
+                    raise ModelError(
+                        f"the resident process ends as soon as it starts: {_tail(folder)}"
+                    )
+            time.sleep(_TICK)  # it is leaving: let it have the start lock
+        raise ModelError(
+            f"the resident process does not answer for {PATIENCE:.0f} s; "
+            "run 'hhvad stop-resident --all', or use --resident no"
+        )
+
+    def _choose(self, runtime: Path, job: Mapping[str, Any]) -> Holding:
+        """Where this job goes: to the process that knows its video, else to an idle one, else to
+        a device that has none yet, else to the one with the fewest jobs."""
+        if len(self.holdings) == 1:
+            return self.holdings[0]
+        ranks = []
+        for index, holding in enumerate(self.holdings):
+            rank = (2, 0)
+            connection = connect(runtime / holding.address())
+            if connection is not None:
+                with connection:
+                    state = _ask(connection, {"op": "status", "frames": job["frames"]})
+                if state is not None:
+                    waiting = int(state["waiting"])
+                    rank = (0 if state["knows"] else 1 if waiting == 0 else 3, waiting)
+            ranks.append((rank, index))
+        return self.holdings[min(ranks)[1]]
+
+    def _folder(self, holding: Holding, runtime: Path) -> tuple[Path, bool]:
+        """The folder of a living process of `holding`, and whether it had to be started.
+
+        Only for who holds `start.lock`. Raises ModelError where it does not start.
+        """
+        folder = runtime / holding.address()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = try_lock(folder / "lock")
+        if lock is None:
+            return folder, False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            try:
+                self._start(holding, folder, lock, listener)
+            finally:
+                os.close(lock)
+        return folder, True
+
+    def _start(self, holding: Holding, folder: Path, lock: int, listener: socket.socket) -> None:
+        (folder / "socket").unlink(missing_ok=True)
+        with _reachable(folder / "socket") as name:
+            listener.bind(name)
+        listener.listen(1024)
+        arguments = {
+            "folder": folder,
+            "lock": lock,
+            "listener": listener.fileno(),
+            "code": code_version(),
+            "idle-timeout": self.idle_timeout,
+            "model": holding.model,
+            "revision": holding.revision or "",
+            "dtype": holding.dtype,
+            "device": holding.device,
+            "threads": holding.threads or 0,
+        }
+        command = [*self.command, *(f"--{name}={value}" for name, value in arguments.items())]
+        search = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))}
+        if holding.visible is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = holding.visible
+        with (folder / "log").open("wb") as log:
+            # The process goes on as its own child once it has parsed its arguments, so that
+            # nobody has to wait for it: what returns here says whether it started.
+            code = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=(lock, listener.fileno()),
+                start_new_session=True,
+                check=False,
+            ).returncode
+        if code:
+            text = _tail(folder)
+            remove_folder(folder)
+            raise ModelError(f"the resident process did not start (exit code {code}): {text}")
+
+
+def _tail(folder: Path) -> str:
+    """The end of a process's log."""
+    try:
+        return (folder / "log").read_text(errors="replace")[-2000:]
+    except FileNotFoundError:
+        return "it left no log"
+
+
+def _ask(connection: socket.socket, message: Mapping[str, Any]) -> Message | None:
+    """The answer to `message`; None where the process is gone or does not speak."""
+    try:
+        send(connection, message)
+        return receive(connection)
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        return None
+
+
+def _outcome(last: Message) -> Message:
+    """The last event of a job: returned, or raised as what it stands for."""
+    if last["event"] == "done":
+        return last
+    if last["event"] == "error":
+        kind = getattr(errors, str(last["kind"]), None)
+        known = isinstance(kind, type) and issubclass(kind, errors.HHVADError)
+        raise (kind if known and kind is not None else ModelError)(last["message"])
+    raise RuntimeError(f"a bug in the resident process:\n{last['traceback']}")
+
+
+def stop(everywhere: bool = False, timeout: float = 10.0) -> tuple[int, int]:
+    """End the resident processes of this allocation, or all of this user on this host.
+
+    One that still has jobs ends when they are done. Removes what killed processes left.
+    Returns how many ended and how many are still busy.
+    """
+    if not (_runtime_parent() / f"hhvad-{os.getuid()}").is_dir():
+        return 0, 0
+    lives = []
+    for folder in _folders():
+        connection = connect(folder, timeout)
+        if connection is None:
+            continue
+        with connection, suppress(FileNotFoundError):
+            life = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+            scope = None if everywhere else allocation()
+            answer = _ask(connection, {"op": "stop", "allocation": scope})
+            if answer is None or answer["stops"]:
+                lives.append(life)
+            else:
+                os.close(life)
+    busy = sum(not _released(life, time.monotonic() + timeout) for life in lives)
+    _sweep()
+    return len(lives) - busy, busy
+
+
+def _released(life: int, end: float) -> bool:
+    """Wait for the end of a process by the lock that it holds; closes the descriptor."""
+    try:
+        while True:
+            try:
+                fcntl.flock(life, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(_TICK)
+    finally:
+        os.close(life)
+
+
+def _folders() -> list[Path]:
+    runtime = runtime_folder()
+    return sorted(path for path in runtime.iterdir() if path.is_dir())
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that were killed."""
+    with start_question() as runtime:
+        for folder in _folders():
+            lock = try_lock(folder / "lock")
+            if lock is not None:
+                remove_folder(folder)
+                os.close(lock)
+        remove_folder(runtime / "none")  # and the runtime folder, if that was all

@@ -1,0 +1,88 @@
+"""`hhvad serve-model` around a fake engine: hhvad's tests start it as the resident process.
+
+FAKE_ENGINE sets what it does: {"load": seconds, "segment": seconds, "fail": "load" or "capture",
+"bug": "load" or "capture", "log": path}; the log gets a line a capture, with its prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from hhvad.errors import ModelError
+
+
+class FakeEngine:
+    """Features that depend on the frames, the prompt and the head, and on nothing else."""
+
+    info = SimpleNamespace(
+        architecture="fake",
+        layers=3,
+        heads=4,
+        head_dim=2,
+        dtype="float32",
+        device="cpu",
+        fingerprint="f",
+    )
+
+    def __init__(self, behaviour):
+        self.behaviour = behaviour
+
+    @classmethod
+    def load(cls, model, *, revision=None, dtype="auto", device="auto", threads=None):
+        behaviour = json.loads(os.environ.get("FAKE_ENGINE", "{}"))
+        time.sleep(behaviour.get("load", 0))
+        if behaviour.get("fail") == "load":
+            raise ModelError(f"{model}: no such checkpoint")
+        if behaviour.get("bug") == "load":
+            raise RuntimeError("a bug while loading")
+        return cls(behaviour)
+
+    def text(self, prompt, n_frames):
+        return f"<{n_frames} frames> {prompt}"
+
+    def capture(self, frames, prompts, *, heads=None, batch_size="auto", progress=None):
+        if self.behaviour.get("log"):
+            with Path(self.behaviour["log"]).open("a") as file:
+                file.write(json.dumps([os.getpid(), list(prompts)]) + "\n")
+        if self.behaviour.get("fail") == "capture":
+            raise ModelError("out of memory for one segment")
+        if self.behaviour.get("bug") == "capture":
+            raise RuntimeError("a bug while computing")
+        results = [np.zeros((len(frames), 3, 4, 2), np.float32) for _ in prompts]
+        for s in range(len(frames)):
+            time.sleep(self.behaviour.get("segment", 0))
+            for prompt, result in zip(prompts, results, strict=True):
+                seed = zlib.crc32(prompt.encode()) + int(frames[s].sum())
+                result[s] = np.random.default_rng(seed).standard_normal((3, 4, 2))
+            if progress is not None:
+                progress(s + 1, len(frames))
+        if heads is None:
+            return results
+        return [np.stack([r[:, h.layer, h.head] for h in heads], axis=1) for r in results]
+
+
+def main():
+    import argparse
+
+    from hhvad.mllm import serve
+
+    parser = argparse.ArgumentParser()
+    for name in ("folder", "code", "model", "revision", "dtype", "device"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("lock", "listener", "threads"):
+        parser.add_argument(f"--{name}", required=True, type=int)
+    parser.add_argument("--idle-timeout", required=True, type=float)
+    arguments = vars(parser.parse_args())
+    arguments["folder"] = Path(arguments["folder"])
+    serve.main(**arguments, load=FakeEngine.load)
+
+
+if __name__ == "__main__":
+    main()
