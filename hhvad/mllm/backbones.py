@@ -141,6 +141,13 @@ class Backbone(ABC):
         return self.pixels.size
 
     @property
+    def smallest_size(self) -> tuple[int, int]:
+        """The smallest (height, width) of frames; to be given where frame_size is None."""
+        if self.frame_size is None:
+            raise NotImplementedError(f"{type(self).__name__} needs a smallest_size")
+        return self.frame_size
+
+    @property
     @abstractmethod
     def video_token(self) -> str:
         """What the chat template writes where a video goes; replaced by `frames_text`."""

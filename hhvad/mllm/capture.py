@@ -104,7 +104,9 @@ class Engine:
             heads=heads,
             head_dim=head_dim,
             frame_size=size,
-            tokens_per_frame=backbone.tokens(1, *size) if size else None,
+            tokens_per_frame=backbone.tokens(2, *size) - backbone.tokens(1, *size)
+            if size
+            else None,
             dtype=str(self.dtype).removeprefix("torch."),
             device=str(device),
             fingerprint=fingerprint,
@@ -150,10 +152,13 @@ class Engine:
 
     # Text
 
-    def text(self, prompt: str, n_frames: int) -> str:
-        """The exact text for a prompt, runs of visual tokens written once with their count."""
-        height, width = self.info.frame_size or (0, 0)
-        full = self._text(prompt, n_frames, height, width)
+    def text(self, prompt: str, n_frames: int, size: tuple[int, int] | None = None) -> str:
+        """The exact text for a prompt, runs of visual tokens written once with their count.
+
+        size is that of the frames (height, width), for models that take several sizes; without it
+        the smallest possible one is shown.
+        """
+        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size))
         token = re.escape(self.backbone.visual_token)
         return re.sub(
             f"(?:{token}){{2,}}",
@@ -173,12 +178,13 @@ class Engine:
     def _render(self, prompt: str, mark: str) -> str:
         # Templates of multimodal checkpoints take a list of parts; some know text parts only, and
         # text-only ones take just a string. A part that a template does not know it drops.
-        parts: tuple[Any, ...] = (
-            [{"type": "video"}, {"type": "text", "text": prompt}],
-            [{"type": "text", "text": f"{mark}\n{prompt}"}],
-            f"{mark}\n{prompt}",
+        whole = f"{mark}\n{prompt}"
+        parts: tuple[tuple[Any, str], ...] = (
+            ([{"type": "video"}, {"type": "text", "text": prompt}], prompt.strip()),
+            ([{"type": "text", "text": whole}], whole.strip()),
+            (whole, whole.strip()),
         )
-        for content in parts:
+        for content, fragment in parts:
             try:
                 rendered: str = self.tokenizer.apply_chat_template(
                     [{"role": "user", "content": content}],
@@ -191,7 +197,7 @@ class Engine:
                 raise ModelError(f"the checkpoint's tokenizer has no chat template: {error}") from (
                     error
                 )
-            if rendered.count(mark) == 1 and prompt.strip() in rendered:
+            if rendered.count(mark) == 1 and fragment in rendered:
                 return rendered
         raise ModelError(f"the checkpoint's chat template takes no video ({mark}) with a prompt")
 
@@ -414,6 +420,11 @@ class _Job:
         if not self.picked:
             return heads.flatten(1, 2)
         return torch.stack([heads[:, layer, head] for layer, head in self.picked], dim=1)
+
+
+def _tokens_per_frame(backbone: Backbone, size: tuple[int, int] | None) -> int | None:
+    # The difference leaves out what a backbone adds once a segment.
+    return backbone.tokens(2, *size) - backbone.tokens(1, *size) if size else None
 
 
 def _batched(positions: Tensor) -> Tensor:

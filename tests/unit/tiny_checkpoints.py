@@ -10,17 +10,29 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
+from transformers.utils import logging
 
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
-    "{% for part in message['content'] %}"
-    "{% if part['type'] == 'video' %}{{ '<video>\n' }}"
-    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
-    "{{ '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
+
+def chatml(video: str) -> str:
+    """A ChatML template of a multimodal checkpoint; `video` stands where a video goes."""
+    return (
+        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+        "{% for part in message['content'] %}"
+        "{% if part['type'] == 'video' %}" + video + "{% elif part['type'] == 'text' %}"
+        "{{ part['text'] }}{% endif %}{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+
+
+logging.disable_progress_bar()
 TEXT = [
     "Is there anything abnormal or dangerous in these video frames? Answer yes or no.",
     "Frame1: Frame2: describe what happens: a fight, a fire, a robbery, an explosion, a crash",
@@ -77,8 +89,17 @@ def save(model: torch.nn.Module, words: PreTrainedTokenizerFast, folder: Path, *
     return folder
 
 
+TEXT_CONFIG = {
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
 def internvl(folder: Path, *, text: str = "qwen2", tie: bool = False, layers: int = 4) -> Path:
-    words = tokenizer(["<IMG_CONTEXT>", "<img>", "</img>"], CHATML)
+    """InternVL3 (text "qwen2") or InternVL3.5 (text "qwen3"): 4 visual tokens a 32x32 frame."""
+    words = tokenizer(["<IMG_CONTEXT>", "<img>", "</img>"], chatml("{{ '<video>\n' }}"))
     config = InternVLConfig(
         image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=4,
@@ -91,17 +112,111 @@ def internvl(folder: Path, *, text: str = "qwen2", tie: bool = False, layers: in
             "image_size": [32, 32],
             "patch_size": [8, 8],
         },
-        text_config={
+        text_config=TEXT_CONFIG
+        | {
             "model_type": text,
             "vocab_size": len(words),
-            "hidden_size": 48,
-            "intermediate_size": 64,
             "num_hidden_layers": layers,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
             "head_dim": 16,
             "tie_word_embeddings": tie,
         },
     )
     model = InternVLForConditionalGeneration(config)
     return save(model, words, folder, size={"height": 32, "width": 32})
+
+
+QWEN_MARKS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+
+
+def qwen2_5_vl(folder: Path) -> Path:
+    """Frames of 32x48 in patches of 8, merged 2x2: 3 x 2 = 6 tokens each two frames."""
+    words = tokenizer(QWEN_MARKS, chatml("<|vision_start|><|video_pad|><|vision_end|>"))
+    config = Qwen2_5_VLConfig(
+        **_qwen_tokens(words),
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "patch_size": 8,
+            "window_size": 32,
+            "fullatt_block_indexes": [1],
+            "out_hidden_size": 48,
+        },
+        text_config=TEXT_CONFIG
+        | {
+            "vocab_size": len(words),
+            "num_hidden_layers": 3,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "mrope_section": [2, 2, 2],
+            },
+        },
+    )
+    size = {"shortest_edge": 3136, "longest_edge": 12845056}
+    return save(Qwen2_5_VLForConditionalGeneration(config), words, folder, size=size)
+
+
+def qwen3_vl(folder: Path) -> Path:
+    """The same grid; q/k norm, tied embeddings, DeepStack of two vision layers."""
+    words = tokenizer(QWEN_MARKS, chatml("<|vision_start|><|video_pad|><|vision_end|>"))
+    config = Qwen3VLConfig(
+        **_qwen_tokens(words),
+        tie_word_embeddings=True,
+        vision_config={
+            "depth": 3,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "patch_size": 8,
+            "out_hidden_size": 48,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0, 1],
+        },
+        text_config=TEXT_CONFIG
+        | {
+            "vocab_size": len(words),
+            "num_hidden_layers": 4,
+            "head_dim": 16,
+            "tie_word_embeddings": True,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "mrope_section": [4, 2, 2],
+                "mrope_interleaved": True,
+            },
+        },
+    )
+    size = {"shortest_edge": 65536, "longest_edge": 16777216}
+    return save(Qwen3VLForConditionalGeneration(config), words, folder, size=size)
+
+
+def _qwen_tokens(words: PreTrainedTokenizerFast) -> dict[str, int]:
+    names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+    return dict(zip(names, words.convert_tokens_to_ids(QWEN_MARKS), strict=True))
+
+
+def llava_onevision(folder: Path) -> Path:
+    """Frames of 24x24 in patches of 8: 3x3 pooled to 2x2 tokens a frame, one newline."""
+    words = tokenizer(["<image>", "<video>"], chatml("{{ '<video>\n' }}"))
+    image, video = words.convert_tokens_to_ids(["<image>", "<video>"])
+    config = LlavaOnevisionConfig(
+        image_token_index=image,
+        video_token_index=video,
+        image_grid_pinpoints=[[24, 24]],
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 24,
+            "patch_size": 8,
+            "vision_use_head": False,
+        },
+        text_config=TEXT_CONFIG
+        | {"model_type": "qwen2", "vocab_size": len(words), "num_hidden_layers": 3},
+    )
+    size = {"height": 24, "width": 24}
+    return save(LlavaOnevisionForConditionalGeneration(config), words, folder, size=size)
