@@ -46,7 +46,7 @@ rule capture_heads:
         " --prompt-id {wildcards.prompt:q}"
         " --prompt {params.text:q}"
         " {params.siblings}"
-        " --heads {params.heads}"
+        " --heads {params.heads:q}"
         " {resources.engine}"
         " --threads {threads}"
         " --out {output:q} 2> {log:q}"

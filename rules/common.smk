@@ -93,8 +93,8 @@ def siblings(wildcards):
 def wanted_heads(wildcards):
     """Which heads a capture keeps: all, or those that a frozen detector reads."""
     if config["capture"]["heads"] == "all" or wildcards.view == "video":
-        return ["all"]
-    return [f"{head.layer},{head.head}" for head in FROZEN.experts]
+        return "all"
+    return " ".join(f"{head.layer},{head.head}" for head in FROZEN.experts)
 
 
 def engine(wildcards):
