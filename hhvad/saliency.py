@@ -209,9 +209,8 @@ def _lda(heads: _Heads, shrinkage: str | None) -> Floats:
     scatter = np.einsum("hii->h", heads.gram)
     b, c = np.ones(len(scatter)), np.full(len(scatter), LDA_RIDGE)
     if shrinkage:
-        norms = np.einsum("hii->hi", heads.gram)
-        s, mu = _ledoit_wolf(norms, np.einsum("hij,hij->h", heads.gram, heads.gram), dim)
-        b, c = 1 - s, n * s * mu + LDA_RIDGE
+        s, sphere = _ledoit_wolf(heads.centred)
+        b, c = 1 - s, n * sphere + LDA_RIDGE
     if n <= dim:
         system = b[:, None, None] * heads.gram
         np.einsum("hii->hi", system)[:] += c[:, None]
@@ -231,23 +230,40 @@ def _lda(heads: _Heads, shrinkage: str | None) -> Floats:
     return np.asarray(np.where(value < 1e-9, 0.0, value))  # the official code's floor
 
 
-def _ledoit_wolf(norms: Floats, frobenius: Floats, dim: int) -> tuple[Floats, Floats]:
-    """Shrinkage and mean eigenvalue of the Ledoit-Wolf covariance (scikit-learn's estimate). [h]
+def _ledoit_wolf(rows: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Shrinkage of the Ledoit-Wolf covariance, and its multiple of the identity: [h] each.
 
-    norms [h, n] are the squared norms of the n centred rows, frobenius [h] the sum of the squared
-    entries of their scatter (or, the same, Gram) matrix.
+    rows [h, n, D] are centred. The steps and the precision are scikit-learn's: in float32 the
+    shrinkage of nearly spherical data is decided by rounding, and KL with it.
     """
-    n = norms.shape[1]
-    trace = norms.sum(axis=1) / n
-    mu = trace / dim
-    delta_ = frobenius / n**2
-    beta = ((norms**2).sum(axis=1) / n - delta_) / (dim * n)
-    delta = (delta_ - dim * mu**2) / dim
+    if rows.shape[2] == 1:
+        return np.zeros(len(rows)), np.zeros(len(rows))
+    found = [_ledoit_wolf_block(rows[i : i + 32]) for i in range(0, len(rows), 32)]  # in cache
+    shrinkage, mean = (np.concatenate(part).astype(np.float64) for part in zip(*found, strict=True))
+    return shrinkage, mean
+
+
+def _ledoit_wolf_block(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    n, dim = rows.shape[1:]
+
+    def total(matrices: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(matrices.reshape(len(matrices), -1).sum(axis=1))
+
+    squares = rows**2
+    variances = squares.sum(axis=1) / n
+    mu = variances.sum(axis=1) / dim
+    scatter = rows.transpose(0, 2, 1) @ rows
+    trace = (np.einsum("hii->hi", scatter) / n).sum(axis=1)
+    np.multiply(scatter, scatter, out=scatter)
+    delta_ = total(scatter) / n**2
+    beta = total(squares.transpose(0, 2, 1) @ squares)
+    beta = 1.0 / (dim * n) * (beta / n - delta_)
+    delta = (delta_ - 2.0 * mu * variances.sum(axis=1) + dim * mu**2) / dim
     beta = np.minimum(beta, delta)
-    s = np.zeros(len(mu))
-    if dim > 1:
-        np.divide(beta, delta, out=s, where=beta > 0)
-    return s, mu
+    # Two samples have shrinkage 0; rounding must not make it negative, nor the covariance
+    # indefinite (scikit-learn's is, and the official KL then 0 or 1e6 by chance).
+    shrinkage = np.where(beta > 0, beta / delta, 0).astype(rows.dtype)
+    return shrinkage, shrinkage * (trace / dim)
 
 
 def _kl(heads: _Heads) -> Floats:
@@ -259,11 +275,10 @@ def _kl(heads: _Heads) -> Floats:
     parts = heads.classes()
     b, c = [], []
     for part in parts:
-        gram = heads.gram[:, part, part]
-        norms = np.einsum("hii->hi", gram)
-        s, mu = _ledoit_wolf(norms, np.einsum("hij,hij->h", gram, gram), dim)
-        b.append((1 - s) / norms.shape[1])
-        c.append(s * mu + KL_RIDGE)
+        rows = heads.rows[:, part]
+        s, sphere = _ledoit_wolf(rows - rows.mean(axis=1, keepdims=True))
+        b.append((1 - s) / rows.shape[1])
+        c.append(sphere + KL_RIDGE)
     if max(heads.a, heads.n) <= dim:
         terms = [_kl_dual(heads, parts[i], parts[1 - i], b, c, i) for i in (0, 1)]
     else:
@@ -431,7 +446,7 @@ def _two_means(heads: _Heads, kernel: Floats, squared: Floats) -> NDArray[np.int
     targets = random.uniform(size=2) * total[:, None]
     candidates = np.minimum((cumulated[:, None, :] < targets[:, :, None]).sum(axis=2), n - 1)
     gap = np.abs(cumulated[:, None, :] - targets[:, :, None]).min(axis=(1, 2))
-    doubt = gap <= _FLOAT32_NOISE * n * total
+    doubt = gap <= n * np.finfo(np.float32).eps * total  # a running sum gathers rounding
     potentials = np.minimum(closest[:, None], squared[every[:, None], candidates]).sum(axis=2)
     better = np.argmin(potentials, axis=1)
     doubt |= (np.abs(potentials[:, 0] - potentials[:, 1]) <= _FLOAT32_NOISE * total) & (
