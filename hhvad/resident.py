@@ -89,10 +89,10 @@ def allocation() -> list[str]:
 
 @cache
 def code_version() -> str:
-    """A digest of the package's source: an old process never serves new code."""
+    """A digest of the source behind the features: an old process never serves new code."""
     root = Path(__file__).parent
     total = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.glob("*.py"), *root.glob("mllm/*.py")]):
         total.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     return total.hexdigest()[:16]
 
@@ -135,13 +135,15 @@ def runtime_folder() -> Path:
     Raises ConfigError where it belongs to someone else or others can enter it.
     """
     folder = _runtime_parent() / f"hhvad-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made: {error.strerror}") from error
-    found = folder.lstat()
+    while True:
+        try:
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be made: {error.strerror}") from error
+        with suppress(FileNotFoundError):  # the last process has just removed it
+            found = folder.lstat()
+            break
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigError(
             f"{folder}: is not a private folder of yours (mode {stat.filemode(found.st_mode)}, "

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from hhvad import resident
 from hhvad.errors import ArtifactError, HHVADError, ModelError
 from hhvad.records import HeadId
-from hhvad.resident import Message, Report
+from hhvad.resident import Message, Report, peer_uid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -313,7 +313,7 @@ class Server:
         """One connection: one request."""
         with connection:
             connection.settimeout(None)
-            if resident.peer_uid(connection) != os.getuid():
+            if peer_uid(connection) != os.getuid():
                 _log("refused a request of another user")
                 return
             try:
@@ -386,10 +386,10 @@ class Server:
 
     def _submit(self, job: Job) -> Future[NDArray[np.float32]] | None:
         """Queue a job; None where the worker takes no more since this process is spoilt."""
-        with self._lock:
-            if self._spoilt:
-                return None
+        try:
             future = self._worker.submit(self._compute, job)
+        except RuntimeError:  # it has been shut down
+            return None
         future.add_done_callback(lambda _: job.events.put(None))
         return future
 

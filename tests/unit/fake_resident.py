@@ -1,19 +1,20 @@
 """`hhvad serve-model` around a fake engine: hhvad's tests start it as the resident process.
 
-FAKE_ENGINE sets what it does: {"load": seconds, "segment": seconds, "fail": "load" or "capture",
-"bug": "load" or "capture", "log": path}; the log gets a line a capture, with its prompts.
+FAKE_ENGINE sets what it does, as JSON: "load" and "segment" (seconds), "fail" and "bug" ("load" or
+"capture"), "log" (a file that gets a line a capture, with its prompts), "real" (true for the real
+engine after all). A prompt with the word deadly kills the process.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 import zlib
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-
-import numpy as np
 
 from hhvad.errors import ModelError
 
@@ -51,10 +52,15 @@ class FakeEngine:
         if self.behaviour.get("log"):
             with Path(self.behaviour["log"]).open("a") as file:
                 file.write(json.dumps([os.getpid(), list(prompts)]) + "\n")
+        if "deadly" in prompts[0]:
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.behaviour.get("fail") == "capture":
             raise ModelError("out of memory for one segment")
         if self.behaviour.get("bug") == "capture":
             raise RuntimeError("a bug while computing")
+        import numpy as np
+
         results = [np.zeros((len(frames), 3, 4, 2), np.float32) for _ in prompts]
         for s in range(len(frames)):
             time.sleep(self.behaviour.get("segment", 0))
@@ -68,9 +74,21 @@ class FakeEngine:
         return [np.stack([r[:, h.layer, h.head] for h in heads], axis=1) for r in results]
 
 
+def run_client(job):
+    """A job in a process of its own: `job` is JSON."""
+    import sys
+
+    from hhvad import resident
+
+    here = [resident.Holding("model", device="cpu")]
+    command = (sys.executable, "-P", str(Path(__file__).resolve()))
+    resident.Resident(here, command=command).capture(json.loads(job), lambda event: None)
+
+
 def main():
     import argparse
 
+    from hhvad import resident
     from hhvad.mllm import serve
 
     parser = argparse.ArgumentParser()
@@ -81,7 +99,10 @@ def main():
     parser.add_argument("--idle-timeout", required=True, type=float)
     arguments = vars(parser.parse_args())
     arguments["folder"] = Path(arguments["folder"])
-    serve.main(**arguments, load=FakeEngine.load)
+    if arguments["code"] != "another":  # whoever edits the package while its tests run
+        resident.code_version = cache(lambda: arguments["code"])
+    real = json.loads(os.environ.get("FAKE_ENGINE", "{}")).get("real")
+    serve.main(**arguments, load=serve.default_load if real else FakeEngine.load)
 
 
 if __name__ == "__main__":
