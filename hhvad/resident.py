@@ -55,6 +55,7 @@ LONGEST_MESSAGE = 16 * 2**20  # bytes
 PATIENCE = 300.0  # seconds until a process that lives and says nothing counts as hung
 _TICK = 0.02  # seconds between two looks
 _SHORT_PATH = 100  # bytes that fit into sockaddr_un (108) on Linux, with some to spare
+_ELSEWHERE = "set HHVAD_RUNTIME_DIR to a folder on a local disk"
 _OF_THE_PROCESS = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")
 
 
@@ -105,7 +106,9 @@ def on_devices(holding: Holding) -> list[Holding]:
     device = holding.device
     if device == "auto":
         gpus = _visible_gpus()
-        return [replace(holding, visible=gpu) for gpu in gpus] if len(gpus) > 1 else [holding]
+        if len(gpus) < 2:
+            return [holding]
+        return [replace(holding, device="cuda:0", visible=gpu) for gpu in gpus]
     names = [name.strip() for name in device.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise ConfigError(f"--device {device!r}: give auto, cpu, cuda:0 or cuda:0,cuda:1")
@@ -122,7 +125,8 @@ def _visible_gpus() -> list[str]:
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         return [entry.strip() for entry in listed.split(",") if entry.strip() not in ("", "-1")]
-    return [str(i) for i, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+    # A container has the device files of its own GPUs alone, whatever their numbers.
+    return [str(i) for i, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 # --- the private folder ---------------------------------------------------------------------------
@@ -140,14 +144,16 @@ def runtime_folder() -> Path:
             with suppress(FileExistsError):
                 folder.mkdir(mode=0o700, parents=True)
         except OSError as error:
-            raise ConfigError(f"{folder}: cannot be made: {error.strerror}") from error
+            raise ConfigError(
+                f"{folder}: cannot be made ({error.strerror}); {_ELSEWHERE}"
+            ) from error
         with suppress(FileNotFoundError):  # the last process has just removed it
             found = folder.lstat()
             break
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigError(
             f"{folder}: is not a private folder of yours (mode {stat.filemode(found.st_mode)}, "
-            f"owner {found.st_uid}); remove it, or set HHVAD_RUNTIME_DIR to another folder"
+            f"owner {found.st_uid}); remove it, or {_ELSEWHERE}"
         )
     return folder
 
@@ -195,6 +201,9 @@ def try_lock(path: Path) -> int | None:
             return lock
     except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError as error:  # some network file systems
+        os.close(lock)
+        raise ConfigError(f"{path}: cannot be locked ({error.strerror}); {_ELSEWHERE}") from error
     os.close(lock)
     return None
 
@@ -404,8 +413,14 @@ class Resident:
 
     def _start(self, holding: Holding, folder: Path, lock: int, listener: socket.socket) -> None:
         (folder / "socket").unlink(missing_ok=True)
-        with _reachable(folder / "socket") as name:
-            listener.bind(name)
+        try:
+            with _reachable(folder / "socket") as name:
+                listener.bind(name)
+        except OSError as error:
+            remove_folder(folder)
+            raise ConfigError(
+                f"{folder}: takes no socket ({error.strerror}); {_ELSEWHERE}"
+            ) from error
         listener.listen(1024)
         arguments = {
             "folder": folder,

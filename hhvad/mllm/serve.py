@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import select
 import shutil
 import signal
 import socket
@@ -26,7 +25,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -90,6 +89,7 @@ class Job:
     model_name: str
     revision: str | None
     provenance: dict[str, Any]
+    segments: NDArray[np.int64]  # [S, 2]
     shape: tuple[int, ...]  # of the frames, [S, F, H, W, 3]
     identity: Key  # of the frames file's content
     events: queue.SimpleQueue[Message | None] = field(default_factory=queue.SimpleQueue)
@@ -107,6 +107,7 @@ class Job:
             missing = [name for name in ("frames", "segments") if name not in file]
             missing += [name for name in _SAMPLING if name not in provenance]
             shape = () if missing else file["frames"].shape
+            segments: Any = None if missing else file["segments"][()]
         if missing:
             raise ArtifactError(f"{path}: {missing[0]!r} is absent; delete the file and rerun")
         if len(shape) != 5 or 0 in shape:
@@ -124,6 +125,7 @@ class Job:
             model_name=message["model_name"],
             revision=message["revision"],
             provenance=provenance,
+            segments=segments,
             shape=shape,
             identity=(str(path), *identity, repr(sorted(provenance.items()))),
         )
@@ -153,8 +155,15 @@ def _wanted_heads(message: Message) -> tuple[HeadId, ...] | None:
     if message["experts"] is not None:
         from hhvad import artifacts
 
-        experts = artifacts.read(message["experts"], "experts", ("experts",))["experts"]
-        return tuple(HeadId(int(layer), int(head)) for layer, head in experts)
+        file = artifacts.read(message["experts"], "experts", ("experts",))
+        for key, wanted in (("model", message["model_name"]), ("revision", message["revision"])):
+            found = file.provenance.get(key)
+            if found != wanted:
+                raise ArtifactError(
+                    f"{file.path}: its experts are those of {key} {found!r}, not of {wanted!r}; "
+                    "identify the heads of this model"
+                )
+        return tuple(HeadId(int(layer), int(head)) for layer, head in file["experts"])
     if message["heads"] is None:
         return None
     return tuple(HeadId(layer, head) for layer, head in message["heads"])
@@ -217,10 +226,9 @@ def write_features(engine: CaptureEngine, job: Job, features: NDArray[np.float32
 
     from hhvad import artifacts
 
-    source = artifacts.read(job.frames, "frames", ("segments",))
     arrays: dict[str, NDArray[Any]] = {
         "features": features.astype(np.float32, copy=False),
-        "segments": source["segments"].astype(np.int64, copy=False),
+        "segments": job.segments.astype(np.int64, copy=False),
     }
     if job.heads is not None:
         arrays["heads"] = np.array(job.heads, dtype=np.int64).reshape(-1, 2)
@@ -523,8 +531,13 @@ def _error(error: HHVADError) -> Message:
 
 def _has_gone(connection: socket.socket) -> bool:
     """Whether the client has hung up: it sends nothing after its request."""
-    readable, _, _ = select.select([connection], [], [], 0)
-    return bool(readable)
+    try:
+        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    return True
 
 
 def _log(text: str) -> None:
@@ -594,7 +607,8 @@ def _count_load(device: str) -> None:
 def _leave(folder: Path) -> None:
     """Remove the folder of this process, whose lock it still holds."""
     leaving = folder.with_name(f"{folder.name}.{os.getpid()}")
-    folder.rename(leaving)  # at once: no job sees half of it
+    with suppress(FileNotFoundError):  # a session's end has removed the runtime folder
+        folder.rename(leaving)  # at once: no job sees half of it
     shutil.rmtree(leaving, ignore_errors=True)
     try:
         with resident.start_question(timeout=2.0):

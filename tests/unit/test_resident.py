@@ -163,12 +163,15 @@ def test_changed_frames_or_other_heads_are_not_answered_from_memory(runtime, fak
 def test_the_heads_of_an_experts_file(runtime, fake, tmp_path):
     frames = write_frames(tmp_path / "v.h5")
     experts = tmp_path / "experts.h5"
-    artifacts.write(experts, "experts", {"experts": np.array([[1, 2], [0, 3]])}, {})
+    made_of = {"model": "fake", "revision": None}
+    artifacts.write(experts, "experts", {"experts": np.array([[1, 2], [0, 3]])}, made_of)
     capture(job_of(frames, tmp_path / "few.h5", experts=str(experts)))
     capture(job_of(frames, tmp_path / "all.h5"))
     few = artifacts.read(tmp_path / "few.h5", "features")
     everything = artifacts.read(tmp_path / "all.h5", "features")["features"]
     assert np.array_equal(few["features"], everything[:, [1, 0], [2, 3]])
+    with pytest.raises(ArtifactError, match="experts are those of model 'fake', not of 'other'"):
+        capture(job_of(frames, tmp_path / "x.h5", experts=str(experts), model_name="other"))
 
 
 def test_what_a_file_says_of_itself(runtime, fake, tmp_path):
@@ -512,6 +515,7 @@ def test_auto_is_one_process_a_visible_gpu(monkeypatch, visible, build, expected
     monkeypatch.setattr("importlib.metadata.version", lambda name: build)
     found = resident.on_devices(resident.Holding("model"))
     assert [holding.visible for holding in found] == expected
+    assert {holding.device for holding in found} == {"cuda:0" if len(expected) > 1 else "auto"}
 
 
 @pytest.mark.parametrize("device", ["cuda:0,", "cuda:0,cuda:0", ""])
