@@ -63,7 +63,11 @@ class Geometry:
 def _internvl(vision: dict[str, Any], text: dict[str, Any], frames: int) -> Geometry:
     size = vision["image_size"][0]
     tokens = (size // vision["patch_size"][0]) ** 2 // 4
-    extra = {"image_token_id": _id("<IMG_CONTEXT>"), "image_seq_length": tokens}
+    extra = {
+        "image_token_id": _id("<IMG_CONTEXT>"),
+        "image_seq_length": tokens,
+        "tie_word_embeddings": False,
+    }
     text = {"model_type": "qwen2", **text}
     return Geometry("internvl", vision, text, frames, size, extra=extra)
 
@@ -72,7 +76,9 @@ def _id(mark: str) -> int:
     return 256 + MARKS.index(mark)  # behind the 256 bytes
 
 
-def _geometries() -> dict[str, Geometry]:
+def geometries() -> dict[str, Geometry]:
+    """The models that can be built, by name."""
+
     def text(width: int, layers: int, heads: int, factor: int = 4) -> dict[str, Any]:
         return {
             "hidden_size": width,
@@ -146,41 +152,39 @@ def _geometries() -> dict[str, Geometry]:
     }
 
 
-def names() -> list[str]:
-    """The geometries there are."""
-    return list(_geometries())
-
-
 def build(name: str, device: str = "auto", dtype: str = "auto") -> tuple[Any, Engine, Geometry]:
     """A network of random weights, an engine on it, and its geometry.
 
     dtype auto is bfloat16 on a GPU, float32 on a CPU. Raises ModelError for an unknown name.
     """
-    geometries = _geometries()
-    if name not in geometries:
-        raise ModelError(f"--model {name!r} is unknown; known are {', '.join(geometries)}")
-    geometry, target = geometries[name], _device(device)
+    known = geometries()
+    if name not in known:
+        raise ModelError(f"--model {name!r} is unknown; known are {', '.join(known)}")
+    geometry, target = known[name], _device(device)
     if dtype == "auto":
         dtype = "bfloat16" if target.type == "cuda" else "float32"
     if dtype not in DTYPES:
         raise ModelError(f"--dtype {dtype!r} is unknown: use auto, {', '.join(DTYPES)}")
+    network = random_network(geometry, target, DTYPES[dtype])
+    tokenizer = _tokenizer(geometry.video)
+    size = (geometry.size, geometry.size)
+    pixels = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1 / 255, size)
     adapter = find(geometry.model_type)
-    network_class = getattr(transformers, adapter.model_class)
+    backbone = adapter(network.model, network.config, tokenizer, pixels)
+    return network, Engine(backbone, tokenizer, device=target, fingerprint="random"), geometry
+
+
+def random_network(geometry: Geometry, device: torch.device, dtype: torch.dtype) -> Any:
+    """A whole transformers model, lm_head included, with the class's own random initialisation."""
+    network_class = getattr(transformers, find(geometry.model_type).model_class)
     config = network_class.config_class(
         vision_config=geometry.vision, text_config=geometry.text, **geometry.extra
     )
-    tokenizer = _tokenizer(geometry.video)
     torch.manual_seed(0)
-    with _quiet(), torch.device(target):
-        network = network_class._from_config(
-            config, dtype=DTYPES[dtype], attn_implementation="sdpa"
-        )
-    network.eval().requires_grad_(False)
+    with _quiet(), torch.device(device):
+        network = network_class._from_config(config, dtype=dtype, attn_implementation="sdpa")
     network.generation_config.pad_token_id = 0
-    size = (geometry.size, geometry.size)
-    pixels = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1 / 255, size)
-    backbone = adapter(network.model, config, tokenizer, pixels)
-    return network, Engine(backbone, tokenizer, device=target, fingerprint="random"), geometry
+    return network.eval().requires_grad_(False)
 
 
 def _tokenizer(video: str) -> Any:

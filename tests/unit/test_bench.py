@@ -1,0 +1,44 @@
+"""bench-capture: the geometries, and a whole small run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hhvad.cli import main
+from hhvad.mllm import bench
+
+
+@pytest.mark.parametrize(
+    ("name", "billions", "tokens"),
+    [
+        ("internvl3-8b", 7.9, 4096),
+        ("internvl3-2b", 2.1, 4096),
+        ("qwen2.5-vl-7b", 8.3, 2048),
+        ("llava-onevision-7b", 8.0, 3137),
+        ("small", 0.009, 1024),
+    ],
+)
+def test_geometries_are_those_of_the_models(name, billions, tokens):
+    geometry = bench.geometries()[name]
+    network = bench.random_network(geometry, torch.device("meta"), torch.bfloat16)
+    assert sum(p.numel() for p in network.parameters()) / 1e9 == pytest.approx(billions, rel=0.05)
+    adapter = bench.find(geometry.model_type)(network.model, network.config, None, None)
+    assert adapter.tokens(geometry.frames, geometry.size, geometry.size) == tokens
+
+
+def test_a_run_prints_one_table(capsys):
+    options = ["--model", "tiny", "--segments", "1", "--prompts", "2", "--repeats", "1"]
+    assert main(["bench-capture", *options, "--device", "cpu", "--dtype", "bfloat16"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = {cells[1].strip(): cells[2].strip() for cells in (x.split("|") for x in lines)}
+    assert all(line.count("|") == 3 for line in lines)
+    for row in ("segments/s, 1 prompt", "share of vision", "peak memory", "FLOP utilisation"):
+        assert row in table
+    assert float(table["naive way / engine, 2 prompts"]) > 0
+    assert "relative error" in table["bfloat16 against float32"]
+
+
+def test_unknown_model_is_one_line(capsys):
+    assert main(["bench-capture", "--model", "gpt-9"]) == 2
+    assert "known are tiny, small, internvl3-2b" in capsys.readouterr().err
