@@ -292,7 +292,7 @@ def connect(folder: Path, timeout: float = PATIENCE) -> socket.socket | None:
             connection.connect(name)
         if peer_uid(connection) == os.getuid():
             return connection
-    except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
+    except (FileNotFoundError, ConnectionError, BlockingIOError, TimeoutError):
         pass
     connection.close()
     return None
@@ -322,8 +322,9 @@ class Resident:
         """Have `job` done: returns its `done` event; other events go to `report` as they come.
 
         A process that dies while it computes this job is started again once; one that dies while
-        the job waits is nobody's fault and started again as often. Raises the HHVADError that the
-        process met, ModelError where it died twice, RuntimeError on a bug in it.
+        the job waits behind others is not this job's fault: it is started again, however often.
+        Raises the HHVADError that the process met, ModelError where it died twice, RuntimeError on
+        a bug in it.
         """
         deaths = 0
         while deaths < 2:
