@@ -7,6 +7,7 @@ at both ends of a video down; `"renormalise"` divides by the part of the kernel 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -44,19 +45,29 @@ def smooth(scores: ArrayLike, sigma: float, border: str = "renormalise") -> Floa
         raise DataError(f"border is {border!r}; it is one of {', '.join(BORDERS)}")
     if len(values) <= 1:
         return values.copy()
-    kernel = _kernel(len(values), sigma)
-    smoothed = _convolve(values, kernel)
+    smoothed = _convolve(values, _kernel(len(values), sigma))
     if border == "renormalise":
-        smoothed /= _convolve(np.ones(len(values)), kernel)
+        smoothed /= _kernel_inside(len(values), sigma)
     return smoothed
 
 
+@lru_cache(maxsize=1024)
+def _kernel_inside(length: int, sigma: float) -> Floats:
+    """The part of the kernel that lies inside the video, at each of its segments."""
+    inside = _convolve(np.ones(length), _kernel(length, sigma))
+    inside.flags.writeable = False
+    return inside
+
+
+@lru_cache(maxsize=1024)
 def _kernel(length: int, sigma: float) -> Floats:
     size = min(int(6 * sigma) + 1, length)
     size = max(3, size + (size % 2 == 0))
     x = np.linspace(-(size // 2), size // 2, size)
     kernel = np.exp(-(x**2) / (2 * sigma**2))
-    return np.asarray(kernel / kernel.sum())
+    kernel /= kernel.sum()
+    kernel.flags.writeable = False
+    return kernel
 
 
 def _convolve(values: Floats, kernel: Floats) -> Floats:
@@ -80,12 +91,14 @@ def calibrate(
     frame or unit (times `weights` [T], where given); or [T, 2], the negative and positive frames of
     each segment, which gives exactly the F1 over frames.
 
-    One sort and two cumulative counts a sigma serve all thresholds. Raises DataError for shapes
+    For each sigma, the scores are dropped once into the bins between thresholds; cumulative counts
+    then give the F1 of every threshold. Raises DataError for shapes
     that do not fit, an empty grid, or where no frame is positive: then F1 says nothing.
     """
     values = [_checked(one) for one in scores]
     counts = _counts(values, labels, weights)
     negative, positive = (np.concatenate([one[:, side] for one in counts]) for side in (0, 1))
+    weight = negative + positive
     taus = np.asarray(thresholds, dtype=np.float64)
     if not len(sigmas) or not len(taus) or not np.isfinite(taus).all():
         raise DataError("the grid of sigmas and thresholds is empty or holds NaN")
@@ -93,14 +106,14 @@ def calibrate(
     if total <= 0:
         raise DataError("no frame of the validation videos is anomalous: nothing to calibrate on")
     best: Calibration | None = None
+    ascending = np.sort(taus)
+    rank = np.searchsorted(ascending, taus)
     for sigma in sigmas:
         smoothed = np.concatenate([smooth(one, sigma, border) for one in values])
-        order = np.argsort(smoothed, kind="stable")
-        above = np.searchsorted(smoothed[order], taus, side="right")  # first index with p > tau
-        hits = _sums_from(positive[order], above)
-        alarms = _sums_from(negative[order], above)
-        # 2 TP / (2 TP + FP + FN); FN = all positives - TP
-        f1 = 2 * hits / (hits + alarms + total)
+        bins = np.searchsorted(ascending, smoothed)  # how many thresholds p exceeds
+        hits = _sums_above(bins, positive, len(taus))[rank]
+        marked = _sums_above(bins, weight, len(taus))[rank]
+        f1 = 2 * hits / (marked + total)  # 2 TP / (predicted + annotated positives)
         at = int(np.argmax(f1))
         if best is None or f1[at] > best.f1:
             best = Calibration(float(sigma), float(taus[at]), float(f1[at]))
@@ -111,10 +124,10 @@ def calibrate(
     return best
 
 
-def _sums_from(values: Floats, starts: NDArray[np.intp]) -> Floats:
-    """Sums of values[start:] for each start."""
-    cumulated = np.concatenate([[0.0], np.cumsum(values)])
-    return np.asarray(cumulated[-1] - cumulated[starts])
+def _sums_above(bins: NDArray[np.intp], weights: Floats, count: int) -> Floats:
+    """The weight in the bins after the first, second, ..., `count`-th."""
+    filled = np.bincount(bins, weights, minlength=count + 1)
+    return np.asarray(filled[::-1].cumsum()[::-1][1:])
 
 
 def _counts(

@@ -193,7 +193,9 @@ def _score(heads: _Heads, metrics: Sequence[str], shrinkage: str | None) -> Floa
     if "mmd" in metrics or "nmi" in metrics:
         kernel = _linear_kernel(heads)
         norms = np.einsum("hii->hi", kernel)
-        squared = norms[:, :, None] + norms[:, None, :] - 2 * kernel
+        squared = -2 * kernel
+        squared += norms[:, :, None]
+        squared += norms[:, None, :]
         np.maximum(squared, 0, out=squared)
         if "nmi" in metrics:
             found["nmi"] = _nmi(heads, kernel, squared)
@@ -324,16 +326,18 @@ def _kl_primal(heads: _Heads, b: list[Floats], c: list[Floats]) -> list[Floats]:
 
 
 def _linear_kernel(heads: _Heads) -> Floats:
-    """Scalar products of the rows, seen from the mean of the normal ones: [h, N, N].
+    """Scalar products of the rows, seen from their overall mean: [h, N, N].
 
-    Row i is C_i, plus delta where i is anomalous.
+    Row i is C_i + t_i gap, where t is the share of the other class, negative for normal samples.
     """
-    a = heads.a
-    projected = (heads.centred @ heads.gap[:, :, None])[:, :, 0]
-    kernel = heads.gram.copy()
-    kernel[:, :, :a] += projected[:, :, None]
-    kernel[:, :a, :] += projected[:, None, :]
-    kernel[:, :a, :a] += np.einsum("hd,hd->h", heads.gap, heads.gap)[:, None, None]
+    total = heads.a + heads.n
+    t = np.repeat([heads.n / total, -heads.a / total], [heads.a, heads.n])
+    # x_i x_j = W_ij + u_i t_j + t_i u_j, with u = C gap + t |gap|^2 / 2
+    u = (heads.centred @ heads.gap[:, :, None])[:, :, 0]
+    u += 0.5 * np.einsum("hd,hd->h", heads.gap, heads.gap)[:, None] * t
+    kernel: Floats = u[:, :, None] * t
+    kernel += t[:, None] * u[:, None, :]
+    kernel += heads.gram
     return kernel
 
 
@@ -344,9 +348,9 @@ def _mmd(heads: _Heads, squared: Floats) -> Floats:
     difference of three numbers near 1 would show any other.
     """
     a = heads.a
-    median = _median_squared_distance(heads, squared)
-    gamma = np.where(median > 0, 1 / (2 * median), 1).astype(heads.rows.dtype)
     kernel = squared.astype(heads.rows.dtype)
+    median = _median_squared_distance(heads, kernel)
+    gamma = np.where(median > 0, 1 / (2 * median), 1).astype(heads.rows.dtype)
     kernel *= -gamma[:, None, None]
     np.exp(kernel, out=kernel)
 
@@ -357,32 +361,31 @@ def _mmd(heads: _Heads, squared: Floats) -> Floats:
     return np.where(np.isnan(median), np.nan, np.clip(value, 0, None).astype(np.float64))
 
 
-def _median_squared_distance(heads: _Heads, squared: Floats) -> NDArray[Any]:
+def _median_squared_distance(heads: _Heads, squared: NDArray[Any]) -> NDArray[Any]:
     """Median of the non-zero squared distances, in the precision of the features. [h]"""
     rows = heads.rows
-    i, j = np.triu_indices(rows.shape[1], 1)
-    pairs = squared[:, i, j]
+    n = rows.shape[1]
+    i, j = np.triu_indices(n, 1)
+    pairs = squared.reshape(len(rows), -1).take(i * n + j, axis=1)
     # Equal rows: their distance is exactly zero, whatever the rounding of the Gram matrix.
-    close = pairs <= 1e-9 * np.einsum("hii->h", heads.gram)[:, None]
-    h, p = np.nonzero(close)
+    h, p = np.nonzero(pairs <= 1e-9 * np.einsum("hii->h", heads.gram)[:, None])
     equal = (rows[h, i[p]] == rows[h, j[p]]).all(axis=1)
     pairs[h[equal], p[equal]] = -1
     zeros = np.bincount(h[equal], minlength=len(rows))
     count = pairs.shape[1] - zeros
-    low, high = zeros + (count - 1) // 2, zeros + count // 2
-    high = np.minimum(high, pairs.shape[1] - 1)
-    ordered = np.partition(pairs, np.unique(np.concatenate([low, high])), axis=1)
+    low = zeros + (count - 1) // 2
+    high = np.minimum(zeros + count // 2, pairs.shape[1] - 1)
+    ordered = np.sort(pairs, axis=1)
     every = np.arange(len(rows))
     first, second = ordered[every, low], ordered[every, high]
     if rows.dtype == np.float32:
         # Around the middle, the distances as float32 subtraction and summation round them.
-        noise = _FLOAT32_NOISE
-        lower, upper = first * (1 - noise), second * (1 + noise)
-        below = (pairs < lower[:, None]).sum(axis=1)
-        h, p = np.nonzero((pairs >= lower[:, None]) & (pairs <= upper[:, None]))
+        lower = (first * np.float32(1 - _FLOAT32_NOISE))[:, None]
+        upper = (second * np.float32(1 + _FLOAT32_NOISE))[:, None]
+        h, p = np.nonzero((pairs >= lower) & (pairs <= upper))
         exact = ((rows[h, i[p]] - rows[h, j[p]]) ** 2).sum(axis=1)
         exact = exact[np.lexsort((exact, h))]
-        start = np.searchsorted(h, every) - below
+        start = np.searchsorted(h, every) - np.count_nonzero(pairs < lower, axis=1)
         first, second = exact[start + low], exact[start + high]
     median = (first + second) / first.dtype.type(2)
     return np.asarray(np.where(count > 0, median, np.nan), dtype=rows.dtype)
@@ -431,13 +434,12 @@ def _two_means(heads: _Heads, kernel: Floats, squared: Floats) -> NDArray[np.int
     """
     h, n = squared.shape[:2]
     every = np.arange(h)
-    centre = kernel.mean(axis=2)
-    mean2 = centre.mean(axis=1)
-    norms = np.einsum("hii->hi", kernel) - 2 * centre + mean2[:, None]  # from the overall mean
+    norms = np.einsum("hii->hi", kernel)
     scale = norms.max(axis=1)
-    variance = norms.mean(axis=1)  # summed over dimensions
-    tolerance = KMEANS_TOLERANCE * variance / heads.rows.shape[2]
+    tolerance = KMEANS_TOLERANCE * norms.mean(axis=1) / heads.rows.shape[2]
 
+    # k-means++: the first centre depends on n alone, the second is the better of two candidates,
+    # drawn with probabilities that grow with the squared distance to the first.
     random = np.random.RandomState(KMEANS_SEED)
     first = int(random.choice(n, p=np.full(n, 1 / n)))
     closest = squared[:, first]
@@ -448,34 +450,32 @@ def _two_means(heads: _Heads, kernel: Floats, squared: Floats) -> NDArray[np.int
     gap = np.abs(cumulated[:, None, :] - targets[:, :, None]).min(axis=(1, 2))
     doubt = gap <= n * np.finfo(np.float32).eps * total  # a running sum gathers rounding
     potentials = np.minimum(closest[:, None], squared[every[:, None], candidates]).sum(axis=2)
-    better = np.argmin(potentials, axis=1)
+    second = candidates[every, np.argmin(potentials, axis=1)]
     doubt |= (np.abs(potentials[:, 0] - potentials[:, 1]) <= _FLOAT32_NOISE * total) & (
         candidates[:, 0] != candidates[:, 1]
     )
-    weights = np.zeros((h, n, 2))
-    weights[:, first, 0] = 1
-    weights[every, candidates[every, better], 1] = 1
 
+    # Lloyd: a sample moves to cluster 1 where its squared distance to centre 0 is the larger.
     labels = np.zeros((h, n), dtype=np.int64)
     active = np.flatnonzero(~doubt)
-    k, w = kernel[active], weights[active]
-    old = np.full((len(active), n), -1)
+    k = kernel if len(active) == h else kernel[active]
+    difference = closest[active] - squared[active, second[active]]
+    old: Floats = np.full((len(active), n), -1.0)
+    centre = np.zeros((len(active), n, 2))  # the weights of the samples in the two centres
+    centre[:, first, 0] = 1
+    centre[np.arange(len(active)), second[active], 1] = 1
+    product = np.stack([k[:, first], k[np.arange(len(active)), second[active]]], axis=2)
     settled = np.zeros(len(active), dtype=bool)  # centres moved within tolerance: assign, then stop
     for _ in range(KMEANS_ITERATIONS):
-        if not len(active):
-            break
-        products = k @ w
-        squares = np.einsum("hnj,hnj->hj", w, products)
-        difference = (squares[:, None, 0] - squares[:, None, 1]) - 2 * (
-            products[:, :, 0] - products[:, :, 1]
-        )
-        new = (difference > 0).astype(np.int64)
-        sizes = np.stack([n - new.sum(axis=1), new.sum(axis=1)], axis=1)
+        new = (difference > 0).astype(np.float64)
+        ones = new.sum(axis=1)
         unsure = np.abs(difference).min(axis=1) <= _FLOAT32_NOISE * scale[active]
-        unsure |= (sizes == 0).any(axis=1)
-        moved = np.stack([1 - new, new], axis=2) / np.maximum(sizes, 1)[:, None, :]
-        shift_of = moved - w
-        shift = np.einsum("hnj,hnj->h", shift_of, k @ shift_of)
+        unsure |= (ones == 0) | (ones == n)  # scikit-learn moves a sample to an empty cluster
+        size = np.maximum(np.stack([n - ones, ones], axis=1), 1)[:, None, :]
+        moved = np.stack([1 - new, new], axis=2) / size
+        # The samples sum to zero, so that the sums of the two clusters are opposite.
+        moved_product = (k @ new[:, :, None]) * [-1, 1] / size
+        shift = np.einsum("hnj,hnj->h", moved - centre, moved_product - product)
         same = (new == old).all(axis=1)
         limit = tolerance[active]
         unsure |= ~settled & ~same & (np.abs(shift - limit) <= 1e-3 * limit)
@@ -483,8 +483,15 @@ def _two_means(heads: _Heads, kernel: Floats, squared: Floats) -> NDArray[np.int
         labels[active[done]] = new[done]
         doubt[active[unsure]] = True
         keep = ~done
+        if not keep.any():
+            active = active[keep]
+            break
+        lengths = np.einsum("hnj,hnj->hj", moved, moved_product)[keep]
+        between = moved_product[keep, :, 0] - moved_product[keep, :, 1]
+        difference = (lengths[:, :1] - lengths[:, 1:]) - 2 * between
         settled = (shift <= limit)[keep]
-        active, k, w, old = active[keep], k[keep], moved[keep], new[keep]
+        active, k, old = active[keep], k if keep.all() else k[keep], new[keep]
+        centre, product = moved[keep], moved_product[keep]
     doubt[active] = True
     for i in np.flatnonzero(doubt):
         labels[i] = _sklearn_two_means(heads.rows[i])
