@@ -1,0 +1,214 @@
+"""Speed of head identification and of locator calibration, against straightforward code.
+
+    python benchmarks/heads.py [--samples 16 64 160] [--markdown benchmarks/heads.md]
+
+"Per head" is METHOD's formulas one head at a time with scikit-learn and SciPy, as the official code
+does it. Both sides run in this process, one after the other, on the same seeded data, at one thread
+of BLAS and OpenMP; the experts of both are compared. Peak memory is that of a fresh process which
+makes one prompt's features and scores them, as a job of the workflow does. Nothing is extrapolated
+unless the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics import f1_score, normalized_mutual_info_score
+from sklearn.metrics.pairwise import rbf_kernel
+from threadpoolctl import threadpool_limits
+
+from hhvad import locator, rhi, saliency
+
+LAYERS, HEADS, DIM, PROMPTS = 28, 28, 128, 5
+
+
+def features(samples, prompt):
+    """Seeded features [samples, 28, 28, 128] float32 in which heads differ in what they tell."""
+    random = np.random.default_rng([samples, prompt])
+    head = np.random.default_rng(samples)
+    labels = np.arange(samples) % 2
+    x = random.standard_normal((samples, LAYERS, HEADS, DIM), dtype=np.float32)
+    x += head.standard_normal((LAYERS, HEADS, DIM), dtype=np.float32)
+    strength = head.uniform(0, 0.6, (LAYERS, HEADS, 1)).astype(np.float32)
+    x[labels == 1] += strength * head.standard_normal((LAYERS, HEADS, DIM), dtype=np.float32)
+    return x, labels
+
+
+def lda(a, n):
+    scatter = (len(a) - 1) * np.cov(a, rowvar=False) + (len(n) - 1) * np.cov(n, rowvar=False)
+    scatter += 1e-6 * np.eye(len(scatter))
+    delta = a.mean(axis=0) - n.mean(axis=0)
+    return delta @ np.linalg.pinv(scatter) @ delta
+
+
+def kl(a, n):
+    ridge = 1e-10 * np.eye(a.shape[1])
+    p, q = (LedoitWolf().fit(x).covariance_ + ridge for x in (a, n))
+    delta = a.mean(axis=0) - n.mean(axis=0)
+
+    def directed(p, q):
+        inverse = np.linalg.inv(q)
+        logs = np.linalg.slogdet(q)[1] - np.linalg.slogdet(p)[1]
+        return 0.5 * (logs - len(p) + np.trace(inverse @ p) + delta @ inverse @ delta)
+
+    return np.clip((directed(p, q) + directed(q, p)) / 2, 0, 1e6)
+
+
+def mmd(a, n):
+    x = np.concatenate([a, n])
+    squared = ((x[:, None] - x[None]) ** 2).sum(axis=-1)
+    gamma = 1 / (2 * np.median(squared[squared > 0]))
+    aa, nn, an = (rbf_kernel(p, q, gamma).mean() for p, q in ((a, a), (n, n), (a, n)))
+    return max(aa + nn - 2 * an, 0)
+
+
+def nmi(a, n):
+    x = np.concatenate([a, n])
+    truth = np.r_[np.zeros(len(a)), np.ones(len(n))]
+    clusters = KMeans(n_clusters=2, random_state=42, n_init="auto").fit_predict(x)
+    return normalized_mutual_info_score(truth, clusters)
+
+
+def per_head(x, labels):
+    result = np.empty((4, LAYERS, HEADS))
+    for layer in range(LAYERS):
+        for head in range(HEADS):
+            a, n = x[labels == 1, layer, head], x[labels == 0, layer, head]
+            result[:, layer, head] = lda(a, n), kl(a, n), mmd(a, n), nmi(a, n)
+    return result
+
+
+def experts_of(metrics):
+    return rhi.top_heads(rhi.robust_saliency(rhi.normalise(np.stack(metrics))), 5)
+
+
+def timed(function, *arguments, **options):
+    start = time.perf_counter()
+    result = function(*arguments, **options)
+    return time.perf_counter() - start, result
+
+
+def compare_saliency(samples):
+    """Seconds of both ways over all prompts; whether they choose the same experts."""
+    slow = fast = 0.0
+    metrics = ([], [])
+    for prompt in range(PROMPTS):
+        x, labels = features(samples, prompt)
+        seconds, found = timed(saliency.score_heads, x, labels, threads=1)
+        fast += seconds
+        metrics[0].append(found)
+        seconds, found = timed(per_head, x, labels)
+        slow += seconds
+        metrics[1].append(found)
+    difference = max(np.abs(a[:3] / b[:3] - 1).max() for a, b in zip(*metrics, strict=True))
+    same_nmi = all(np.array_equal(a[3], b[3]) for a, b in zip(*metrics, strict=True))
+    return slow, fast, experts_of(metrics[0]) == experts_of(metrics[1]), difference, same_nmi
+
+
+def with_threads(samples, threads):
+    x, labels = features(samples, 0)
+    return min(timed(saliency.score_heads, x, labels, threads=threads)[0] for _ in range(3))
+
+
+def bootstrap_seconds(samples, count):
+    """Seconds of one bootstrap resample, from `count` of them."""
+    arrays = [features(samples, prompt)[0] for prompt in range(PROMPTS)]
+    labels = np.arange(samples) % 2
+    return timed(rhi.selection_frequency, arrays, labels, count=count)[0] / count
+
+
+def peak_megabytes(samples):
+    code = f"import sys; sys.path.insert(0, 'benchmarks'); import heads; heads.peak({samples})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def peak(samples):
+    saliency.score_heads(*features(samples, 0), threads=1)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def naive_calibration(scores, labels):
+    best = (0.0, 0.0, 0.0)
+    truth = np.concatenate(labels)
+    for sigma in np.linspace(0.5, 3.0, 11):
+        smoothed = np.concatenate([locator.smooth(one, sigma) for one in scores])
+        for tau in np.linspace(0.1, 0.9, 81):
+            f1 = f1_score(truth, (smoothed > tau).astype(int), zero_division=0)
+            if f1 > best[2]:
+                best = (sigma, tau, f1)
+    return best
+
+
+def compare_locator(videos=30, segments=300):
+    random = np.random.default_rng(0)
+    scores, labels = [], []
+    for _ in range(videos):
+        label = np.zeros(segments, dtype=int)
+        start = random.integers(0, segments - 60)
+        label[start : start + random.integers(5, 60)] = random.random() < 0.6
+        scores.append(np.clip(0.35 + 0.3 * label + random.normal(0, 0.2, segments), 0, 1))
+        labels.append(label)
+    slow, expected = timed(naive_calibration, scores, labels)
+    fast = min(timed(locator.calibrate, scores, labels)[0] for _ in range(5))
+    return slow, fast, tuple(locator.calibrate(scores, labels)) == expected
+
+
+def report(sizes):
+    yield f"Measured {datetime.datetime.now(datetime.UTC):%Y-%m-%d} by `benchmarks/heads.py` on one"
+    yield f"thread ({platform.machine()}, Python {platform.python_version()}, NumPy "
+    yield f"{np.__version__}): {LAYERS} x {HEADS} heads of {DIM} dimensions, {PROMPTS} prompts."
+    yield ""
+    yield "| videos | per head | hhvad | ratio | same experts | largest difference (LDA, KL, MMD) |"
+    yield "|---|---|---|---|---|---|"
+    warm, labels = features(16, 0)
+    per_head_once = warm[:, :1, :1], labels
+    saliency.score_heads(*per_head_once)
+    kl(warm[:8, 0, 0], warm[8:, 0, 0])
+    nmi(warm[:8, 0, 0], warm[8:, 0, 0])
+    for samples in sizes:
+        slow, fast, same, difference, same_nmi = compare_saliency(samples)
+        note = "NMI equal" if same_nmi else "NMI differs"
+        yield (
+            f"| {samples} | {slow:.1f} s | {fast:.2f} s | {slow / fast:.0f}x | "
+            f"{'yes' if same else 'NO'} | {difference:.0e}, {note} |"
+        )
+    yield ""
+    yield "| videos | one prompt, 1 thread | 2 threads | peak memory of a job | bootstrap resample |"
+    yield "|---|---|---|---|---|"
+    for samples in sizes:
+        one, two = with_threads(samples, 1), with_threads(samples, 2)
+        yield (
+            f"| {samples} | {one:.3f} s | {two:.3f} s | {peak_megabytes(samples):.0f} MB | "
+            f"{bootstrap_seconds(samples, 3):.2f} s |"
+        )
+    yield ""
+    slow, fast, same = compare_locator()
+    yield (
+        f"Locator calibration, 30 videos x 300 segments, 11 x 81 grid: scikit-learn loop {slow:.2f} "
+        f"s, hhvad {fast * 1000:.1f} ms, {slow / fast:.0f}x, same choice: {'yes' if same else 'NO'}."
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", nargs="+", type=int, default=[16, 64, 160])
+    parser.add_argument("--markdown", type=Path)
+    given = parser.parse_args()
+    lines = []
+    with threadpool_limits(1):
+        for line in report(given.samples):
+            print(line, flush=True)
+            lines.append(line)
+    if given.markdown:
+        given.markdown.write_text("# Heads and locator\n\n" + "\n".join(lines) + "\n")

@@ -1,0 +1,253 @@
+"""Smoothing, calibration and events against straightforward loops and the official vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from hhvad import locator
+from hhvad.errors import DataError
+from hhvad.records import Event
+
+CHECKED = settings(deadline=None, max_examples=60, derandomize=True)
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
+
+
+def by_hand(scores, sigma, border):
+    """Smoothing by the definition: each output a weighted sum over neighbours that exist."""
+    t = len(scores)
+    if t <= 1:
+        return np.array(scores, dtype=float)
+    size = min(int(6 * sigma) + 1, t)
+    size = max(size + 1 - size % 2, 3)
+    half = size // 2
+    weight = np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * sigma**2))
+    weight /= weight.sum()
+    smoothed = []
+    for i in range(t):
+        inside = [(weight[k + half], scores[i - k]) for k in range(-half, half + 1)
+                  if 0 <= i - k < t]  # fmt: skip
+        total = sum(w * s for w, s in inside)
+        smoothed.append(total / sum(w for w, _ in inside) if border == "renormalise" else total)
+    return np.array(smoothed)
+
+
+def vectors_of(shared, name):
+    vectors = np.load(shared / "parity" / f"{name}.npz", allow_pickle=False)
+    cuts = np.cumsum(vectors["locator_lengths"])[:-1]
+    scores, labels = (np.split(vectors[f"locator_{key}"], cuts) for key in ("scores", "labels"))
+    return vectors, scores, labels
+
+
+@pytest.mark.parametrize("name", ["dev_small", "dev_singular"])
+def test_official_vectors(shared, name):
+    vectors, scores, labels = vectors_of(shared, name)
+    smoothed = np.concatenate([locator.smooth(one, 1.5, "zero") for one in scores])
+    official = vectors["locator_smoothed_zero_padded"]
+    np.testing.assert_allclose(smoothed, official, rtol=0, atol=1e-12)
+    found = locator.calibrate(scores, labels, border="zero")
+    assert found.sigma == vectors["locator_sigma"]
+    assert found.tau == vectors["locator_tau"]
+
+
+@CHECKED
+@given(SCORES, st.floats(0.2, 5), st.sampled_from(locator.BORDERS))
+def test_smoothing_by_definition(scores, sigma, border):
+    ours = locator.smooth(scores, sigma, border)
+    assert len(ours) == len(scores)
+    np.testing.assert_allclose(ours, by_hand(scores, sigma, border), rtol=0, atol=1e-12)
+
+
+@CHECKED
+@given(SCORES, st.floats(0.2, 5))
+def test_smoothing_keeps_within_the_scores(scores, sigma):
+    """Renormalised at the borders, a constant stays and no value leaves the range."""
+    smoothed = locator.smooth(scores, sigma)
+    assert smoothed.min() >= min(scores) - 1e-12
+    assert smoothed.max() <= max(scores) + 1e-12
+    np.testing.assert_allclose(locator.smooth([0.7] * len(scores), sigma), 0.7)
+    backwards = locator.smooth(scores[::-1], sigma)[::-1]
+    np.testing.assert_allclose(smoothed, backwards, rtol=0, atol=1e-12)
+
+
+def test_smoothing_does_not_change_its_input():
+    scores = np.array([0.25])
+    smoothed = locator.smooth(scores, 1.0)
+    smoothed[0] = 9
+    assert scores[0] == 0.25
+    scores = np.array([0.1, 0.9, 0.2])
+    locator.smooth(scores, 1.0)
+    assert scores.tolist() == [0.1, 0.9, 0.2]
+    assert locator.smooth([], 1.0).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("scores", "sigma", "border", "message"),
+    [
+        ([0.1, np.nan], 1, "zero", "score 1"),
+        ([0.1, np.inf], 1, "zero", "score 1"),
+        ([[0.1]], 1, "zero", "shape"),
+        ([0.1], 0, "zero", "sigma"),
+        ([0.1], np.nan, "zero", "sigma"),
+        ([0.1], 1, "reflect", "border"),
+    ],
+)
+def test_bad_smoothing(scores, sigma, border, message):
+    with pytest.raises(DataError, match=message):
+        locator.smooth(scores, sigma, border)
+
+
+def naive(scores, labels, sigmas, thresholds, border, weights=None):
+    """The grid search as a loop over scikit-learn's F1; the first best wins."""
+    best = None
+    for sigma in sigmas:
+        smoothed = np.concatenate([locator.smooth(one, sigma, border) for one in scores])
+        for tau in thresholds:
+            f1 = f1_score(
+                np.concatenate(labels),
+                (smoothed > tau).astype(int),
+                sample_weight=None if weights is None else np.concatenate(weights),
+                zero_division=0,
+            )
+            if best is None or f1 > best[2]:
+                best = (sigma, tau, f1)
+    return best
+
+
+def videos(seed, count=4):
+    random = np.random.default_rng(seed)
+    scores = [np.round(random.uniform(size=random.integers(1, 30)), 2) for _ in range(count)]
+    labels = [(random.uniform(size=len(one)) < one).astype(int) for one in scores]
+    labels[0][0] = 1
+    scores[0][0] = 0.97
+    return scores, labels
+
+
+@CHECKED
+@given(st.integers(0, 2**32 - 1), st.sampled_from(locator.BORDERS))
+def test_calibration_is_the_grid_search(seed, border):
+    scores, labels = videos(seed)
+    sigmas, thresholds = [0.1, 0.5, 1.25], np.linspace(0.1, 0.9, 17)
+    found = locator.calibrate(scores, labels, sigmas=sigmas, thresholds=thresholds, border=border)
+    assert tuple(found) == naive(scores, labels, sigmas, thresholds, border)
+
+
+def test_thresholds_count_in_the_given_order():
+    """A tie goes to the first in the grid, also where the grid descends."""
+    scores, labels = [np.array([0.1, 0.9])], [np.array([0, 1])]
+    for thresholds in ([0.3, 0.5, 0.7], [0.7, 0.5, 0.3], [0.5, 0.3, 0.5]):
+        found = locator.calibrate(scores, labels, sigmas=[0.01, 0.02], thresholds=thresholds)
+        assert found == (0.01, thresholds[0], 1.0)
+
+
+def test_a_score_at_the_threshold_is_not_above_it():
+    scores, labels = [np.array([0.5])], [np.array([1])]
+    found = locator.calibrate(scores, labels, thresholds=[0.5, np.nextafter(0.5, 0)])
+    assert found.tau == np.nextafter(0.5, 0)
+    with pytest.raises(DataError, match="F1 is 0 throughout"):
+        locator.calibrate(scores, labels, thresholds=[0.5])
+
+
+@CHECKED
+@given(st.integers(0, 2**32 - 1))
+def test_frames_of_segments_count_as_frames(seed):
+    """[T, 2] frame counts of segments give the F1 over single frames."""
+    random = np.random.default_rng(seed)
+    scores, _ = videos(seed)
+    counts = [random.integers(0, 4, (len(one), 2)) for one in scores]
+    counts[0][0] = 1, 3
+    sigmas, thresholds = [0.1, 1.0], np.linspace(0.1, 0.9, 9)
+    found = locator.calibrate(scores, counts, sigmas=sigmas, thresholds=thresholds)
+    best = (0, 0, -1)
+    for sigma in sigmas:
+        smoothed = [locator.smooth(one, sigma) for one in scores]
+        for tau in thresholds:
+            truth, marked = [], []
+            for values, table in zip(smoothed, counts, strict=True):
+                for value, (negative, positive) in zip(values, table.tolist(), strict=True):
+                    truth += [0] * negative + [1] * positive
+                    marked += [int(value > tau)] * (negative + positive)
+            f1 = f1_score(truth, marked, zero_division=0)
+            if f1 > best[2]:
+                best = (sigma, tau, f1)
+    assert tuple(found) == best
+
+
+def test_weights_are_frames_of_a_segment():
+    scores, labels = videos(5)
+    weights = [np.arange(1, len(one) + 1) for one in scores]
+    sigmas, thresholds = [0.5, 1.0], np.linspace(0.1, 0.9, 9)
+    found = locator.calibrate(scores, labels, weights=weights, sigmas=sigmas, thresholds=thresholds)
+    expected = naive(scores, labels, sigmas, thresholds, "renormalise", weights)
+    assert found[:2] == expected[:2]
+    assert found.f1 == pytest.approx(expected[2])
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "options", "message"),
+    [
+        ([], [], {}, "0 videos"),
+        ([[0.5]], [], {}, "0 have labels"),
+        ([[0.5, 0.1]], [[1]], {}, "video 0"),
+        ([[0.5]], [[2]], {}, "video 0"),
+        ([[0.5]], [[np.nan]], {}, "video 0"),
+        ([[0.5]], [[[1, -1]]], {}, "video 0"),
+        ([[0.5]], [[1]], {"weights": []}, "weights"),
+        ([[0.5]], [[0]], {}, "nothing to calibrate"),
+        ([[np.nan]], [[1]], {}, "not finite"),
+        ([[0.5]], [[1]], {"sigmas": []}, "grid"),
+        ([[0.5]], [[1]], {"thresholds": []}, "grid"),
+        ([[0.5]], [[1]], {"thresholds": [np.nan]}, "grid"),
+    ],
+)
+def test_bad_calibration(scores, labels, options, message):
+    with pytest.raises(DataError, match=message):
+        locator.calibrate(scores, labels, **options)
+
+
+@CHECKED
+@given(SCORES, st.floats(0, 1))
+def test_events_cover_what_is_above_the_threshold(scores, tau):
+    found = locator.events(scores, tau)
+    inside = {t for event in found for t in range(event.start, event.end)}
+    assert inside == {t for t, score in enumerate(scores) if score > tau}
+    assert all(a.end < b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(event.peak == max(scores[event.start : event.end]) for event in found)
+
+
+def test_events_in_frames_of_segments():
+    segments = [[0, 48], [48, 96], [96, 144], [150, 198], [198, 210]]
+    found = locator.events([0.9, 0.8, 0.1, 0.7, 0.95], 0.5, segments)
+    assert found == [Event(0, 96, 0.9), Event(150, 210, 0.95)]
+    # a gap ends an event
+    assert len(locator.events([0, 0, 1, 1, 0], 0.5, segments)) == 2
+    assert locator.events([], 0.5) == []
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [([[0, 5]], "shape"), ([[0, 5], [4, 9]], "overlap"), ([[0, 5], [5, 5]], "empty")],
+)
+def test_bad_segments(segments, message):
+    with pytest.raises(DataError, match=message):
+        locator.events([0.1, 0.2], 0.5, segments)
+
+
+@CHECKED
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=4),
+)
+def test_frame_counts_are_counted_frames(lengths, spans):
+    ends = np.cumsum(lengths)
+    segments = np.stack([ends - lengths, ends], axis=1)
+    anomalous = {t for start, length in spans for t in range(start, start + length)}
+    intervals = [(start, start + length) for start, length in spans]
+    expected = [
+        [sum(t not in anomalous for t in range(a, b)), sum(t in anomalous for t in range(a, b))]
+        for a, b in segments.tolist()
+    ]
+    assert locator.frame_counts(segments, intervals).tolist() == expected
