@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -214,7 +216,7 @@ def test_events_cover_what_is_above_the_threshold(scores, tau):
     found = locator.events(scores, tau)
     inside = {t for event in found for t in range(event.start, event.end)}
     assert inside == {t for t, score in enumerate(scores) if score > tau}
-    assert all(a.end < b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end < b.start for a, b in pairwise(found))
     assert all(event.peak == max(scores[event.start : event.end]) for event in found)
 
 

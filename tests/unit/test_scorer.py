@@ -49,12 +49,12 @@ def test_logistic_is_scikit_learns(seed, samples, effect):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_learns_and_is_deterministic(kind):
-    z, y = made(1, 60, effect=2)
-    fresh, truth = made(1, 60, effect=2)
+    features, labels = made(1, 90, effect=2)
+    z, y = features[:60], labels[:60]
     scorer = Scorer(kind).fit(z, y)
-    p = scorer.predict_proba(fresh)
+    p = scorer.predict_proba(features[60:])
     assert ((p > 0) & (p < 1)).all()
-    assert ((p > 0.5) == truth).mean() > 0.9
+    assert ((p > 0.5) == labels[60:]).mean() > 0.9
     assert scorer.n_fitted_ == (30, 30)
     assert scorer.converged_
     again = Scorer(kind).fit(z, y).arrays()
