@@ -165,9 +165,10 @@ def compare_locator(videos=30, segments=300):
 
 
 def report(sizes):
-    yield f"Measured {datetime.datetime.now(datetime.UTC):%Y-%m-%d} by `benchmarks/heads.py` on one"
-    yield f"thread ({platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}):"
-    yield f"{LAYERS} x {HEADS} heads of {DIM} dimensions, {PROMPTS} prompts. Nothing is extrapolated."
+    yield f"Measured {datetime.datetime.now(datetime.UTC):%Y-%m-%d} by `benchmarks/heads.py`: one"
+    yield f"thread, {platform.machine()}, Python {platform.python_version()}, NumPy"
+    yield f"{np.__version__}, {LAYERS} x {HEADS} heads of {DIM} dimensions, {PROMPTS} prompts;"
+    yield "nothing is extrapolated."
     yield ""
     yield "| videos | per head | hhvad | ratio | same experts | largest difference (LDA, KL, MMD) |"
     yield "|---|---|---|---|---|---|"

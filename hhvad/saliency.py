@@ -17,8 +17,9 @@ What cannot be computed is NaN, never 0; `problems` says why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,8 @@ def score_heads(
                 for chunk in chunks:
                     fill(chunk)
             else:
-                with ThreadPoolExecutor(threads) as pool:
+                # OpenMP counts its threads for each thread of ours: limit it in all of them.
+                with ThreadPoolExecutor(threads, "", threadpool_limits, (1,)) as pool:
                     list(pool.map(fill, chunks))
     result[~np.isfinite(result)] = np.nan
     return result.reshape(len(metrics), layers, heads)
@@ -216,20 +218,32 @@ def _lda(heads: _Heads, shrinkage: str | None) -> Floats:
     if n <= dim:
         system = b[:, None, None] * heads.gram
         np.einsum("hii->hi", system)[:] += c[:, None]
-        solved = np.linalg.solve(system, heads.q[:, :, None])[:, :, 0]
+        solved = _stacked(np.linalg.solve, system, heads.q[:, :, None])[:, :, 0]
         value = (heads.delta2 - b * np.einsum("hn,hn->h", heads.q, solved)) / c
     else:
         system = b[:, None, None] * (heads.centred.transpose(0, 2, 1) @ heads.centred)
         np.einsum("hii->hi", system)[:] += c[:, None]
-        solved = np.linalg.solve(system, heads.delta[:, :, None])[:, :, 0]
+        solved = _stacked(np.linalg.solve, system, heads.delta[:, :, None])[:, :, 0]
         value = np.einsum("hd,hd->h", heads.delta, solved)
     if not shrinkage:
-        for i in np.flatnonzero(scatter > _LDA_SCATTER_LIMIT):
+        for i in np.flatnonzero((scatter > _LDA_SCATTER_LIMIT) & np.isfinite(scatter)):
             within = heads.centred[i].T @ heads.centred[i] + LDA_RIDGE * np.eye(dim)
             w = np.linalg.pinv(within) @ heads.delta[i]
             norm = w @ within @ w
             value[i] = (w @ heads.delta[i]) ** 2 / norm if norm >= 1e-9 else 0.0
     return np.asarray(np.where(value < 1e-9, 0.0, value))  # the official code's floor
+
+
+def _stacked(function: Callable[..., Floats], *matrices: Floats) -> Floats:
+    """A numpy.linalg function of stacks of matrices; NaN for those that are singular."""
+    try:
+        return function(*matrices)
+    except np.linalg.LinAlgError:
+        found = np.full(matrices[-1].shape, np.nan)
+        for i, one in enumerate(zip(*matrices, strict=True)):
+            with suppress(np.linalg.LinAlgError):
+                found[i] = function(*one)
+        return found
 
 
 def _ledoit_wolf(rows: NDArray[Any]) -> tuple[Floats, Floats]:
@@ -299,7 +313,11 @@ def _kl_dual(
     ratio = b[i] / c[i]
     system = ratio[:, None, None] * gram
     np.einsum("hii->hi", system)[:] += 1
-    inverse = np.linalg.inv(system)
+    inverse = _stacked(np.linalg.inv, system)
+    for head in np.flatnonzero(np.isnan(inverse).any(axis=(1, 2)) & np.isfinite(ratio)):
+        # The identity drowned in rounding (two samples: no shrinkage, only the 1e-10 ridge).
+        values, vectors = np.linalg.eigh(gram[head])
+        inverse[head] = (vectors / (1 + ratio[head] * np.maximum(values, 0))) @ vectors.T
     total = np.einsum("hii->h", heads.gram[:, other, other])
     # tr(S^-1) = (dim - n + tr(inverse)) / c, and so on
     spread = c[1 - i] * (dim - n + np.einsum("hii->h", inverse))
@@ -319,7 +337,7 @@ def _kl_primal(heads: _Heads, b: list[Floats], c: list[Floats]) -> list[Floats]:
         covariances.append(covariance)
     terms = []
     for i in (0, 1):
-        inverse = np.linalg.inv(covariances[i])
+        inverse = _stacked(np.linalg.inv, covariances[i])
         mean = np.einsum("hd,hde,he->h", heads.delta, inverse, heads.delta)
         terms.append(np.einsum("hij,hij->h", inverse, covariances[1 - i]) + mean)
     return terms
