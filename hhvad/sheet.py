@@ -100,9 +100,12 @@ def check_id(name: str, where: str) -> None:
 def parse_events(text: str, where: str = "events") -> tuple[Interval, ...]:
     """`start-end;start-end` as intervals: frames, or seconds with an `s` behind each number.
 
+    '' and `none` (for command lines, where an empty word gets lost) are no events.
     `where` opens the message of the SheetError that a malformed, empty or overlapping one raises.
     """
     events: list[Interval] = []
+    if text.strip() == "none":
+        return ()
     for part in filter(None, (piece.strip() for piece in text.split(";"))):
         match = _EVENT.fullmatch(part)
         if not match or match[2] != match[4]:
