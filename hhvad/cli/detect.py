@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hhvad.artifacts import Artifact
+
 SCORE_COLUMNS = ("segment", "start_frame", "end_frame", "score")
-SAME_MODEL = ("model", "revision", "dtype", "prompt", "prompt_text")
+SAME_MODEL = ("model", "revision", "fingerprint", "dtype", "prompt", "prompt_text")
 
 
 def add_commands(commands: Any) -> None:
@@ -76,6 +78,7 @@ def _score_video(arguments: Namespace) -> None:
     fitted = artifacts.read(arguments.scorer, "scorer")
     features = artifacts.head_features(arguments.features, fitted["experts"])
     artifacts.require_same([fitted, features], SAME_MODEL)
+    _require_same_frames(fitted, features)
     scorer = Scorer.from_arrays(fitted.provenance["kind"], fitted.arrays)
     scores = scorer.predict_proba(features["features"]).tolist()
     rows = [
@@ -191,6 +194,19 @@ def _localize_events(arguments: Namespace) -> None:
             "events": found,
         },
     )
+
+
+def _require_same_frames(fitted: Artifact, features: Artifact) -> None:
+    """Calibration and online frames may differ in their view, but not in number and size."""
+    from hhvad.errors import ArtifactError
+
+    theirs = fitted.provenance.get("sampling", {})
+    for key, value in features.provenance.get("sampling", {}).items():
+        if key != "segment_length" and key in theirs and theirs[key] != value:
+            raise ArtifactError(
+                f"{features.path}: sampling {key} is {value!r}, but {fitted.path} has "
+                f"{theirs[key]!r}: they cannot be used together; delete the older one and rerun"
+            )
 
 
 def _read_scores(path: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hhvad.artifacts import Artifact, Provenance
 
 # What features must share to be compared, and what their description carries on.
-SAME_CAPTURE = ("model", "revision", "dtype", "view", "sampling")
+SAME_CAPTURE = ("model", "revision", "fingerprint", "dtype", "view", "sampling")
 SAME_PROMPT = (*SAME_CAPTURE, "prompt", "prompt_text")
 
 
