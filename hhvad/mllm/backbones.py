@@ -28,6 +28,8 @@ BACKBONES: dict[str, str] = {
     "qwen3_vl": "hhvad.mllm.qwen3_vl:Qwen3VL",
 }
 
+HINTS = {"internvl_chat": "Take the checkpoint of the same name that ends in -hf"}
+
 
 def find(model_type: str) -> type[Backbone]:
     """The adapter of an architecture; ModelError lists the known ones where there is none."""
@@ -35,7 +37,7 @@ def find(model_type: str) -> type[Backbone]:
     if model_type not in known:
         raise ModelError(
             f"architecture {model_type!r} is not supported; known are {', '.join(sorted(known))}. "
-            "docs/adapters.md shows how to write an adapter"
+            + HINTS.get(model_type, "docs/adapters.md shows how to write an adapter")
         )
     module, _, name = known[model_type].partition(":")
     adapter: type[Backbone] = getattr(import_module(module), name)

@@ -371,7 +371,6 @@ def run(
     if engine.device.type == "cuda":
         for name in ("one", "many", "experts"):  # let the batch size settle
             ways[name]()
-        torch.cuda.reset_peak_memory_stats(engine.device)
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(repeats):  # in turn, so that a busy moment of the machine meets all alike
         for name, way in ways.items():
@@ -380,8 +379,11 @@ def run(
         name: seconds / (naive_segments if "naive" in name else segments)
         for name, seconds in best.items()
     }
+    if engine.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(engine.device)
     engine.watch = meter.stage
     capture(n_prompts)()
+    memory = peak_memory(engine.device)
     work, peak = flops(engine, frames, texts), matmul_peak(engine.device, engine.dtype)
     whole = sum(meter.seconds.values())
     info = engine.info
@@ -397,7 +399,7 @@ def run(
             (f"share of {name}", f"{meter.seconds.get(name, 0.0) / whole:.1%}")
             for name in ("vision", "prefill", "suffix", "copies")
         ),
-        ("peak memory", f"{peak_memory(engine.device) / 2**30:.2f} GiB"),
+        ("peak memory", f"{memory / 2**30:.2f} GiB"),
         ("model FLOPs a segment", f"{work:.3g}"),
         ("matmul peak", f"{peak / 1e12:.3g} TFLOP/s"),
         ("FLOP utilisation", f"{work / per['many'] / peak:.1%}"),

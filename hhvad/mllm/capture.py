@@ -348,7 +348,9 @@ class Engine:
                     features = job.run(batch)
                     host = _Host(features, start, stop)
                     sizes.ran(stop - start, began)
-                except torch.OutOfMemoryError as error:
+                except RuntimeError as error:
+                    if not _out_of_memory(error):
+                        raise
                     if stop - start == 1:
                         shape = "x".join(str(n) for n in frames.shape[1:4])
                         raise ModelError(
@@ -470,11 +472,10 @@ class _Reader:
 
     def read(self, start: int, stop: int, following: int) -> Tensor:
         """Segments [start, stop) on the device; begins to read [stop, following)."""
-        if self.ahead is not None and self.ahead[:2] == (start, stop):
-            block = self.ahead[2].result()
-        else:
+        ahead, self.ahead = self.ahead, None
+        block = ahead[2].result() if ahead is not None else None  # one reader at a time
+        if block is None or ahead is None or ahead[:2] != (start, stop):
             block = self._load(start, stop)
-        self.ahead = None
         if following > stop:
             self.ahead = (stop, following, self.pool.submit(self._load, stop, following))
         return block.to(self.device, non_blocking=True)
@@ -511,6 +512,7 @@ class _GrowingBatchSize(_BatchSize):
         self.settled = False
         self.warm = False
         self.best = float("inf")
+        self.resident = torch.cuda.memory_allocated(device)  # the weights
 
     def ran(self, segments: int, began: float) -> None:
         if self.settled or segments < self.size:
@@ -524,7 +526,7 @@ class _GrowingBatchSize(_BatchSize):
         total = torch.cuda.mem_get_info(self.device)[1]
         if cost > self.best * 0.97:
             self.size, self.settled = self.size // 2, True
-        elif 2 * peak > 0.9 * total:
+        elif self.resident + 2 * (peak - self.resident) > 0.9 * total:
             self.settled = True
         else:
             self.best = cost
@@ -535,6 +537,11 @@ class _GrowingBatchSize(_BatchSize):
     def failed(self, segments: int) -> None:
         super().failed(segments)
         self.settled = True
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # On a CPU torch raises a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _release(device: torch.device) -> None:

@@ -38,6 +38,8 @@ def test_unknown_architecture_lists_the_known_and_the_page():
         find("blip_2")
     for word in ("'blip_2'", *BACKBONES, "docs/adapters.md"):
         assert word in str(caught.value)
+    with pytest.raises(ModelError, match="ends in -hf"):
+        find("internvl_chat")
 
 
 # Pixels

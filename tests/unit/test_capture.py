@@ -367,6 +367,15 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(engine, simple, monkey
     np.testing.assert_allclose(found, wanted, atol=1e-6, rtol=0)
 
 
+def test_other_errors_are_not_taken_for_memory(engine, simple, monkeypatch):
+    def broken(pixels):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(engine.backbone, "encode", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        engine.capture(simple.frames, PROMPTS[:1])
+
+
 def test_out_of_memory_for_one_segment(engine, simple, monkeypatch):
     failing(engine, monkeypatch, 0)
     with pytest.raises(ModelError, match=r"one segment of 3x32x32 .*sampling\.frames"):
@@ -525,6 +534,7 @@ def test_growing_batches(monkeypatch):
     """On a GPU: doubled while a segment gets cheaper, settled one step back when it does not."""
     clock = iter([0.0])
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 10)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 1000))
     size = capture._GrowingBatchSize(torch.device("cpu"))
