@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ _LDA_SCATTER_LIMIT = 1e8
 # What two correct computations of one float32 distance may differ by, relative to its terms.
 _FLOAT32_NOISE = 5e-6
 _CHUNK_BYTES = 6_000_000
+_ONE_AT_A_TIME = Lock()
 
 Floats = NDArray[np.float64]
 
@@ -87,9 +89,10 @@ def score_heads(
 
         def fill(chunk: NDArray[np.intp]) -> None:
             rows = np.ascontiguousarray(flat[:, chunk].transpose(1, 0, 2)[:, order])
-            result[:, chunk] = _score(_Heads(rows, int(y.sum())), metrics, shrinkage)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                result[:, chunk] = _score(_Heads(rows, int(y.sum())), metrics, shrinkage)
 
-        with threadpool_limits(1), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with threadpool_limits(1):
             if threads == 1:
                 for chunk in chunks:
                     fill(chunk)
@@ -459,7 +462,8 @@ def _two_means(heads: _Heads, kernel: Floats, squared: Floats) -> NDArray[np.int
     # k-means++: the first centre depends on n alone, the second is the better of two candidates,
     # drawn with probabilities that grow with the squared distance to the first.
     random = np.random.RandomState(KMEANS_SEED)
-    first = int(random.choice(n, p=np.full(n, 1 / n)))
+    equal = np.ones(n, dtype=heads.rows.dtype)
+    first = int(random.choice(n, p=equal / equal.sum()))
     closest = squared[:, first]
     cumulated = np.cumsum(closest, axis=1)
     total = cumulated[:, -1]
@@ -522,7 +526,7 @@ def _sklearn_two_means(rows: NDArray[Any]) -> NDArray[np.int64]:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
+    with _ONE_AT_A_TIME, warnings.catch_warnings():  # warning filters belong to all threads
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
         kmeans = KMeans(n_clusters=2, random_state=KMEANS_SEED, n_init="auto")
         return np.asarray(kmeans.fit_predict(rows), dtype=np.int64)

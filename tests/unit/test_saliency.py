@@ -237,6 +237,15 @@ def test_threads_and_neighbours_do_not_change_the_result(monkeypatch):
     assert np.array_equal(one[:, 2:3, 4:5], score_heads(features[:, 2:3, 4:5], labels))
 
 
+def test_threads_are_as_quiet_as_one():
+    """Overflows and clusters of equal rows warn in no thread."""
+    features, labels = made(15, 12, 4, heads=40)
+    features[:, 0, ::3] *= 1e30
+    features[:, 1, ::3] = (np.arange(12) % 3 == 0)[:, None, None]
+    one = score_heads(features, labels)
+    assert np.array_equal(one, score_heads(features, labels, threads=4), equal_nan=True)
+
+
 def test_metrics_are_picked_in_the_given_order():
     features, labels = made(6, 12, 5)
     every = score_heads(features, labels)
