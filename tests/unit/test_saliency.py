@@ -136,7 +136,7 @@ def test_sizes_of_real_studies(samples, dim, anomalous):
     assert_parity(score_heads(features, labels), reference(features, labels))
 
 
-@CHECKED
+@settings(CHECKED, max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), samples=st.integers(6, 60), dim=st.integers(1, 12))
 def test_kmeans_clusters_as_scikit_learn(seed, samples, dim):
     """The clusters themselves, also of data on a coarse grid, where distances are equal."""
