@@ -1,0 +1,541 @@
+"""Scores against annotations: every metric with its interval, beside baselines that see nothing.
+
+One code path for a run of ours (`hhvad report-metrics`) and for anybody's scores
+(`hhvad evaluate`): a list of `Scored` videos in, one JSON-like dict out. Nothing in it is NaN: a
+metric that is not defined is null, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hhvad import locator, metrics, published
+from hhvad.errors import AnnotationError
+from hhvad.metrics import Floats, Ints
+from hhvad.records import Event
+
+INTERVALS = ("half-open", "inclusive")
+CATEGORY_SEPARATOR = ";"
+
+CURVES: dict[str, Callable[[Floats, Floats], float]] = {
+    "auc": metrics.auc,
+    "ap_step": metrics.ap_step,
+    "ap_trapezoid": metrics.ap_trapezoid,
+}
+
+MEANINGS = {
+    "auc": "ROC-AUC over the frames of all annotated videos",
+    "ap_step": "step-wise average precision over the frames of all annotated videos",
+    "ap_trapezoid": "trapezoid area under the precision-recall curve, all annotated videos",
+    "auc_abnormal": "ROC-AUC over the frames of abnormal videos alone: localisation",
+    "ap_step_abnormal": "step-wise average precision over the frames of abnormal videos alone",
+    "ap_trapezoid_abnormal": "trapezoid precision-recall area over abnormal videos alone",
+    "video_auc": "ROC-AUC of whole videos, each by its highest score",
+    "best_f1": "largest F1 over frames for any threshold; chosen on these videos, so optimistic",
+    "f1_at_tau": "F1 over frames at the detector's threshold tau",
+    "precision": "share of the frames above tau that are anomalous",
+    "recall": "share of the anomalous frames that are above tau",
+    "false_alarm_rate": "share of the normal frames, in all videos, that are above tau",
+    "false_alarm_rate_normal_videos": "share of the frames of normal videos that are above tau",
+    "event_recall": "share of the annotated events with at least one frame above tau",
+    "detection_delay_frames": "mean frames from an event's start to its first frame above tau, "
+    "over the events that have one",
+    "detection_delay_seconds": "the same delay in seconds of each video's frame rate",
+    "event_map": "mean of the event-level average precision over temporal IoU 0.1 ... 0.7",
+    **{
+        f"event_ap_{iou}": f"average precision of the detected events at temporal IoU {iou}"
+        for iou in metrics.IOUS
+    },
+}
+
+AT_TAU = (
+    "f1_at_tau",
+    "precision",
+    "recall",
+    "false_alarm_rate",
+    "false_alarm_rate_normal_videos",
+    "event_recall",
+    "detection_delay_frames",
+    "detection_delay_seconds",
+)
+
+# What they are made of: frames by class and those of them above tau; events, those found, delays.
+SUMS = (
+    *("positive", "hit", "negative", "alarm", "normal", "normal_alarm"),
+    *("event", "found", "frames", "seconds"),
+)
+
+BASELINES = {
+    "centre prior": "the same bump over every video, highest in its middle",
+    "1 / frames": "short videos are anomalous",
+    "perfect video label": "knows which videos are abnormal, constant in each of them",
+    "perfect video label x centre prior": "knows which videos are abnormal, and the bump",
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One labelled test video: its annotation and its scores.
+
+    events are anomalous frames [start, end) inside the video; None where only the video's label is
+    known. bounds int [T, 2] and scores [T] say which frames [start, end) have which score. raw [T]
+    are the scores before smoothing, detected the events found; None where there are none to judge.
+    """
+
+    video: str
+    label: str
+    categories: tuple[str, ...]
+    n_frames: int
+    events: tuple[tuple[int, int], ...] | None
+    bounds: Ints
+    scores: Floats
+    raw: Floats | None = None
+    detected: tuple[Event, ...] | None = None
+    fps: float | None = None
+
+
+def evaluate(
+    videos: Sequence[Scored],
+    *,
+    dataset: str = "none",
+    interval: str = "half-open",
+    tau: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    left_out: Mapping[str, Sequence[str]] | None = None,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Every metric of the scored videos, with 95 % intervals over resamples of the videos.
+
+    left_out: what was not judged, by reason; it goes into the result as names and counts. Raises
+    AnnotationError where there is no video at all.
+    """
+    if not videos:
+        raise AnnotationError(
+            "no test video has both a label and scores: there is nothing to judge"
+        )
+    table = _Table(videos, tau)
+    estimates = metrics.bootstrap(table.statistics, len(videos), resamples, seed)
+    measured = {
+        name: _entry(name, estimate, table)
+        for name, estimate in estimates.items()
+        if name in MEANINGS
+    }
+    measured["best_f1"]["threshold"] = table.best_threshold()
+    annotated = [video for video in videos if video.events is not None]
+    return {
+        "dataset": dataset,
+        "interval": interval,
+        "tau": tau,
+        "videos": {
+            "labelled": len(videos),
+            "annotated": len(annotated),
+            "normal": sum(video.label == "normal" for video in videos),
+            "anomaly": sum(video.label == "anomaly" for video in videos),
+        },
+        "frames": {
+            "annotated": sum(video.n_frames for video in annotated),
+            "scored": int(table.at_tau["positive"].sum() + table.at_tau["negative"].sum()),
+            "anomalous": int(table.at_tau["positive"].sum()),
+        },
+        "events": {
+            "annotated": sum(len(video.events or ()) for video in annotated),
+            "detected": (
+                sum(len(video.detected or ()) for video in annotated) if table.has_events else None
+            ),
+        },
+        "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "over": "videos"},
+        "left_out": {
+            reason: {"count": len(names), "names": list(names)}
+            for reason, names in (left_out or {}).items()
+            if names
+        },
+        "metrics": measured,
+        "raw": table.unsmoothed(),
+        "categories": _categories(estimates, table),
+        "baselines": baselines(annotated),
+        "published": [
+            {**row._asdict(), "source": published.REPORTED} for row in published.of(dataset)
+        ],
+        "per_video": {video.video: _one_video(video) for video in videos},
+        "notes": [*_notes(videos, interval, tau, dataset), *notes],
+    }
+
+
+class _Table:
+    """The videos as rankings of their segments, and every metric as a function of weights [V]."""
+
+    def __init__(self, videos: Sequence[Scored], tau: float | None) -> None:
+        self.videos = videos
+        self.tau = tau
+        self.annotated = [i for i, video in enumerate(videos) if video.events is not None]
+        self.counts = {
+            i: locator.frame_counts(videos[i].bounds, videos[i].events or ())
+            for i in self.annotated
+        }
+        self.frames = self._ranking([videos[i].scores for i in self.annotated])
+        abnormal = np.array([video.label == "anomaly" for video in videos])
+        self.abnormal = self.frames.only(abnormal)
+        highest = [video.scores.max() for video in videos]
+        self.whole = metrics.rank(np.arange(len(videos)), highest, abnormal, ~abnormal)
+        self.categories = {}
+        for name in sorted({name for video in videos for name in video.categories}):
+            member = abnormal & np.array([name in video.categories for video in videos])
+            if member.any():
+                self.categories[name] = (
+                    self.frames.only(member | ~abnormal),
+                    self.frames.only(member),
+                )
+        self.has_events = bool(self.annotated) and all(
+            videos[i].detected is not None for i in self.annotated
+        )
+        self.matches = metrics.match_events(
+            [
+                [(e.start, e.end, e.peak) for e in video.detected or () if video.events is not None]
+                for video in videos
+            ],
+            [video.events or () for video in videos],
+        )
+        self.at_tau = self._at_tau()
+
+    def _ranking(self, scores: Sequence[Floats]) -> metrics.Ranking:
+        """A ranking of the annotated videos by these scores, one [T] for each of them."""
+        counts = np.concatenate([np.zeros((0, 2)), *self.counts.values()])
+        video = np.repeat(self.annotated, [len(one) for one in self.counts.values()])
+        return metrics.rank(video, np.concatenate([[], *scores]), counts[:, 1], counts[:, 0])
+
+    def _at_tau(self) -> dict[str, Floats]:
+        """Sums of each video [V] that the metrics at the threshold are made of."""
+        sums = {name: np.zeros(len(self.videos)) for name in SUMS}
+        for i, counts in self.counts.items():
+            video = self.videos[i]
+            negative, positive = counts.sum(axis=0)
+            sums["positive"][i], sums["negative"][i] = positive, negative
+            sums["event"][i] = len(video.events or ())
+            if video.label == "normal":
+                sums["normal"][i] = negative
+            if self.tau is None:
+                continue
+            above = video.scores > self.tau
+            sums["alarm"][i], sums["hit"][i] = counts[above].sum(axis=0)
+            if video.label == "normal":
+                sums["normal_alarm"][i] = sums["alarm"][i]
+            alarms = metrics.first_alarms(video.bounds, above, video.events or ())
+            delays = [delay for delay in alarms if delay is not None]
+            sums["found"][i] = len(delays)
+            sums["frames"][i] = sum(delays)
+            sums["seconds"][i] = sum(delays) / video.fps if video.fps else math.nan
+        return sums
+
+    def statistics(self, weights: Floats) -> dict[str, float]:
+        """Every metric by name; those of a category as `name[category]`."""
+        counts = self.frames.counts(weights)
+        result = {name: curve(*counts) for name, curve in CURVES.items()}
+        result["best_f1"] = metrics.best_f1(*counts)[0]
+        counts = self.abnormal.counts(weights)
+        result |= {f"{name}_abnormal": curve(*counts) for name, curve in CURVES.items()}
+        result["video_auc"] = metrics.auc(*self.whole.counts(weights))
+        result |= self._statistics_at_tau(weights)
+        result |= self._statistics_of_events(weights)
+        for category, (with_normal, alone) in self.categories.items():
+            counts = with_normal.counts(weights)
+            result |= {f"{name}[{category}]": curve(*counts) for name, curve in CURVES.items()}
+            result[f"auc_abnormal[{category}]"] = metrics.auc(*alone.counts(weights))
+        return result
+
+    def _statistics_at_tau(self, weights: Floats) -> dict[str, float]:
+        if self.tau is None:
+            return dict.fromkeys(AT_TAU, math.nan)
+        total = {name: float(weights @ values) for name, values in self.at_tau.items()}
+        called = total["hit"] + total["alarm"]
+        values = (
+            # 2 TP / (called + annotated) has no meaning where no frame is anomalous.
+            metrics.ratio(2 * total["hit"], called + total["positive"])
+            if total["positive"]
+            else math.nan,
+            metrics.ratio(total["hit"], called),
+            metrics.ratio(total["hit"], total["positive"]),
+            metrics.ratio(total["alarm"], total["negative"]),
+            metrics.ratio(total["normal_alarm"], total["normal"]),
+            metrics.ratio(total["found"], total["event"]),
+            metrics.ratio(total["frames"], total["found"]),
+            metrics.ratio(total["seconds"], total["found"]),
+        )
+        return dict(zip(AT_TAU, values, strict=True))
+
+    def _statistics_of_events(self, weights: Floats) -> dict[str, float]:
+        if self.has_events:
+            values = metrics.event_ap(self.matches, weights)
+        else:
+            values = np.full(len(metrics.IOUS), math.nan)
+        result = {"event_map": float(values.mean())}
+        for iou, value in zip(metrics.IOUS, values.tolist(), strict=True):
+            result[f"event_ap_{iou}"] = value
+        return result
+
+    def why_undefined(self, name: str) -> str:
+        """Why a metric has no value on these videos."""
+        base = name.partition("[")[0]
+        if base == "video_auc":
+            return "the videos are all of one class"
+        if base in AT_TAU and self.tau is None:
+            return "no threshold tau is given"
+        if base.startswith("event_ap") or base == "event_map":
+            if not self.has_events:
+                return "no detected events are given: they need a threshold tau"
+            return "no event is annotated"
+        positive = self.at_tau["positive"].sum() > 0
+        if not self.annotated:
+            return "no video has a frame annotation"
+        if base in ("detection_delay_frames", "detection_delay_seconds"):
+            if not self.at_tau["found"].sum():
+                return "no annotated event is found at tau"
+            return "frame rates are not given"
+        if base == "precision":
+            return "no frame is above tau"
+        if base == "false_alarm_rate_normal_videos":
+            return "there is no normal video"
+        return "no normal frame" if positive else "no frame is anomalous"
+
+    def best_threshold(self) -> float | None:
+        """The score of largest F1: frames that reach it are called anomalous."""
+        index = metrics.best_f1(*self.frames.counts())[1]
+        return float(self.frames.scores[index]) if index >= 0 else None
+
+    def unsmoothed(self) -> dict[str, float | None] | None:
+        """The frame metrics of the scores before smoothing; None where they are not given."""
+        raw = [self.videos[i].raw for i in self.annotated]
+        given = [one for one in raw if one is not None]
+        if not given or len(given) < len(raw):
+            return None
+        counts = self._ranking(given).counts()
+        return {name: _number(curve(*counts)) for name, curve in CURVES.items()}
+
+
+def baselines(videos: Sequence[Scored]) -> list[dict[str, Any]]:
+    """What scores that look at no frame reach on the same videos, by frame and exactly.
+
+    videos: those with a frame annotation. All their frames count, scored or not.
+    """
+    rows: dict[str, list[tuple[Floats, Floats, Floats]]] = {name: [] for name in BASELINES}
+    for video in videos:
+        prior, distance = metrics.centre_prior(video.n_frames)
+        anomalous = np.zeros(video.n_frames)
+        for start, end in video.events or ():
+            anomalous[start:end] = 1
+        folded = np.bincount(distance, anomalous, minlength=len(prior)).astype(np.float64)
+        size = np.bincount(distance, minlength=len(prior)).astype(np.float64)
+        bump = folded, size - folded
+        total = np.array([anomalous.sum()])
+        whole = total, video.n_frames - total
+        label = float(video.label == "anomaly")
+        rows["centre prior"].append((prior, *bump))
+        rows["1 / frames"].append((np.array([1 / max(video.n_frames, 1)]), *whole))
+        rows["perfect video label"].append((np.array([label]), *whole))
+        # A normal video is 0 throughout: one row.
+        rows["perfect video label x centre prior"].append(
+            (prior, *bump) if label else (np.array([0.0]), *whole)
+        )
+    abnormal = np.array([video.label == "anomaly" for video in videos], dtype=bool)
+    return [
+        {"name": name, "meaning": BASELINES[name], **_baseline(parts, abnormal)}
+        for name, parts in rows.items()
+    ]
+
+
+def _baseline(
+    parts: Sequence[tuple[Floats, Floats, Floats]], abnormal: NDArray[np.bool_]
+) -> dict[str, float | None]:
+    if not parts:
+        return {f"{name}{suffix}": None for suffix in ("", "_abnormal") for name in CURVES}
+    video = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+    ranking = metrics.rank(video, *(np.concatenate(column) for column in zip(*parts, strict=True)))
+    values: dict[str, float | None] = {}
+    for suffix, subset in (("", ranking), ("_abnormal", ranking.only(abnormal))):
+        counts = subset.counts()
+        values |= {f"{name}{suffix}": _number(curve(*counts)) for name, curve in CURVES.items()}
+    return values
+
+
+def _entry(name: str, estimate: metrics.Estimate, table: _Table) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "value": _number(estimate.value),
+        "low": _number(estimate.low),
+        "high": _number(estimate.high),
+        "n_resamples": estimate.n_resamples,
+    }
+    if entry["value"] is None:
+        entry |= {"low": None, "high": None, "n_resamples": 0, "reason": table.why_undefined(name)}
+    return entry
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _categories(estimates: Mapping[str, metrics.Estimate], table: _Table) -> dict[str, Any]:
+    """For each category: its videos with all normal ones, and (`auc_abnormal`) its videos alone."""
+    result: dict[str, Any] = {}
+    for category in table.categories:
+        count = sum(
+            category in video.categories and video.label == "anomaly" for video in table.videos
+        )
+        result[category] = {"videos": count}
+        for name in (*CURVES, "auc_abnormal"):
+            full = f"{name}[{category}]"
+            result[category][name] = _entry(full, estimates[full], table)
+    return result
+
+
+def _one_video(video: Scored) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "label": video.label,
+        "category": CATEGORY_SEPARATOR.join(video.categories),
+        "frames": video.n_frames,
+        "highest_score": float(video.scores.max()),
+        "events_detected": None if video.detected is None else len(video.detected),
+    }
+    if video.events is None:
+        return {**entry, "anomalous_frames": None, "events_annotated": None, "auc": None}
+    counts = locator.frame_counts(video.bounds, video.events)
+    rows = metrics.rank(np.zeros(len(counts)), video.scores, counts[:, 1], counts[:, 0])
+    return {
+        **entry,
+        "anomalous_frames": int(counts[:, 1].sum()),
+        "events_annotated": len(video.events),
+        "auc": _number(metrics.auc(*rows.counts())),
+    }
+
+
+def _notes(
+    videos: Sequence[Scored], interval: str, tau: float | None, dataset: str
+) -> Iterator[str]:
+    """What one must know to read the numbers."""
+    ends = "exclusive" if interval == "half-open" else "itself anomalous"
+    yield f"interval convention {interval}: the end frame of an annotated event is {ends}"
+    if tau is None:
+        yield "no threshold tau is given: events, F1, recall and false alarms at tau are undefined"
+    partly = [v.video for v in videos if v.events is None]
+    if partly:
+        yield (
+            f"{len(partly)} abnormal videos have a label but no events, the first is {partly[0]}: "
+            "they count in video_auc only"
+        )
+    yield "best_f1 has its threshold chosen on these very videos: an upper bound"
+    yield "the baselines look at no picture; what localises must beat them in the abnormal videos"
+    if published.of(dataset):
+        yield "published numbers are as reported by their authors; their protocols differ"
+
+
+def parse_categories(text: str) -> tuple[str, ...]:
+    """The categories in a sheet's column: free text, several divided by `;`."""
+    return tuple(part.strip() for part in text.split(CATEGORY_SEPARATOR) if part.strip())
+
+
+def events_in(
+    events: Sequence[tuple[int, int]], n_frames: int, interval: str
+) -> tuple[tuple[int, int], ...]:
+    """Annotated frames (start, end) as [start, end) of the convention, cut at the video's end."""
+    extra = int(interval == "inclusive")
+    cut = ((start, min(end + extra, n_frames)) for start, end in events)
+    return tuple((start, end) for start, end in cut if start < end)
+
+
+def table_rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """The result as rows (metric, value, low, high, meaning); fractions, not percent."""
+    rows: list[tuple[object, ...]] = [
+        _row(name, entry, MEANINGS[name]) for name, entry in result["metrics"].items()
+    ]
+    for name, value in (result["raw"] or {}).items():
+        rows.append((f"{name}_raw", value, None, None, f"{MEANINGS[name]}, before smoothing"))
+    for category, entries in result["categories"].items():
+        for name in ("auc", "ap_step", "ap_trapezoid", "auc_abnormal"):
+            who = "videos alone" if name == "auc_abnormal" else "videos and all normal ones"
+            meaning = f"{MEANINGS[name].split(' over ')[0]} over the frames of {category} {who}"
+            rows.append(_row(f"{name}[{category}]", entries[name], meaning))
+    for baseline in result["baselines"]:
+        for name in (*CURVES, *(f"{curve}_abnormal" for curve in CURVES)):
+            meaning = f"baseline, {baseline['meaning']}: {MEANINGS[name]}"
+            rows.append((f"{name} of {baseline['name']}", baseline[name], None, None, meaning))
+    for row in result["published"]:
+        note = f" ({row['note']})" if row["note"] else ""
+        name = f"{row['metric']} of {row['method']}"
+        rows.append((name, row["value"] / 100, None, None, f"{row['source']}{note}"))
+    return rows
+
+
+def _row(name: str, entry: Mapping[str, Any], meaning: str) -> tuple[object, ...]:
+    if entry["value"] is None:
+        meaning = f"{meaning}; undefined: {entry['reason']}"
+    return name, entry["value"], entry["low"], entry["high"], meaning
+
+
+def text_table(result: Mapping[str, Any]) -> str:
+    """The result for a terminal: ours, the baselines and the published numbers, in percent."""
+    videos, frames = result["videos"], result["frames"]
+    lines = [
+        f"{videos['annotated']} annotated videos ({videos['normal']} normal, {videos['anomaly']} "
+        f"abnormal), {frames['scored']} scored frames, {frames['anomalous']} anomalous; "
+        f"{result['interval']} intervals",
+        *(f"left out, {reason}: {entry['count']} ({_some(entry['names'])})"
+          for reason, entry in result["left_out"].items()),
+        "",
+    ]  # fmt: skip
+    resamples = result["bootstrap"]["resamples"]
+    rows: list[Sequence[str]] = [("", "value", "95 % interval" if resamples else "", "")]
+    for name, entry in result["metrics"].items():
+        rows.append((name, _shown(name, entry["value"]), _span(name, entry), MEANINGS[name]))
+    for category, entries in result["categories"].items():
+        entry = entries["auc"]
+        who = f"{category} ({entries['videos']} videos) and all normal videos"
+        rows.append((f"auc[{category}]", _shown("auc", entry["value"]), _span("auc", entry), who))
+    lines += _aligned(rows)
+    rows = [("baselines", "AUC", "AP step", "AP trapezoid", "AUC abnormal only")]
+    for row in (*result["baselines"], {"name": "these scores", **_values(result)}):
+        names = ("auc", "ap_step", "ap_trapezoid", "auc_abnormal")
+        rows.append((row["name"], *(_shown(name, row[name]) for name in names)))
+    lines += ["", *_aligned(rows)]
+    if result["published"]:
+        rows = [(f"published, {published.REPORTED}", result["published"][0]["metric"], "")]
+        rows += [(r["method"], f"{r['value']:.2f}", r["note"]) for r in result["published"]]
+        lines += ["", *_aligned(rows)]
+    return "\n".join([*lines, "", *(f"note: {note}" for note in result["notes"])])
+
+
+def _values(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry["value"] for name, entry in result["metrics"].items()}
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.2f}" if name.startswith("detection_delay") else f"{100 * value:.2f}"
+
+
+def _span(name: str, entry: Mapping[str, Any]) -> str:
+    if entry["low"] is None:
+        return ""
+    return f"{_shown(name, entry['low'])} - {_shown(name, entry['high'])}"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell; the second and third hold numbers."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 or i > 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
