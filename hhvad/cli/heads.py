@@ -167,7 +167,9 @@ def _identify_heads(arguments: Namespace) -> None:
     ]
     provenance = {
         **_carried(files[0], (*SAME_CAPTURE, "metrics", "shrinkage", "samples", "videos")),
-        "prompts": {f.provenance["prompt"]: f.provenance.get("prompt_text") for f in files},
+        # A list, in the order of `normalised`: JSON objects have no order of their own.
+        "prompts": [f.provenance["prompt"] for f in files],
+        "prompt_texts": {f.provenance["prompt"]: f.provenance.get("prompt_text") for f in files},
         "penalty": arguments.penalty,
         "bootstrap": arguments.bootstrap,
         "seed": arguments.seed,
@@ -192,7 +194,7 @@ def _fit_scorer(arguments: Namespace) -> None:
     files = [artifacts.head_features(path, heads) for path in arguments.features]
     artifacts.require_same(files, SAME_PROMPT)
     artifacts.require_same([experts, files[0]], SAME_CAPTURE)
-    text = experts.provenance["prompts"].get(files[0].provenance.get("prompt"))
+    text = experts.provenance["prompt_texts"].get(files[0].provenance.get("prompt"))
     if text not in (None, files[0].provenance.get("prompt_text")):
         raise ArtifactError(
             f"{files[0].path}: prompt_text is {files[0].provenance.get('prompt_text')!r}, but "

@@ -160,7 +160,8 @@ def test_experts_are_found(study, saliencies, tmp_path):
     assert tuple(file["experts"][0]) == EXPERT
     metrics = np.stack([artifacts.read(path, "saliency")["saliency"] for path in saliencies])
     assert np.array_equal(file["rss"], rhi.robust_saliency(rhi.normalise(metrics)))
-    assert file.provenance["prompts"] == PROMPTS
+    assert file.provenance["prompts"] == list(PROMPTS)
+    assert file.provenance["prompt_texts"] == PROMPTS
     rows = read_tsv(tmp_path / "experts.tsv")
     assert [row["rank"] for row in rows] == ["1", "2"]
     assert float(rows[0]["rss"]) == file["rss"][EXPERT]
