@@ -1,18 +1,32 @@
 """Video files: what one is, and its frames, decoded once, in order.
 
-All decoding happens in a child process that is killed at its time limit: decoders hang and leak on
-broken files. The child is this module (`python -m hhvad.video`); it is told what to do in one JSON
-line on its standard input and answers on its standard output.
+All decoding happens in a child process with a time limit and a memory limit: decoders hang, leak
+and crash on broken files. The child is this module (`python -m hhvad.video`). It reads one JSON
+line from its standard input and answers on its standard output with records of one byte and a body:
 
-decord decodes; PyAV does where decord cannot open a file, counts other frames than the container
-holds, or would have to turn the picture (rotation metadata). Which one is in the probe.
+| record | body |
+|---|---|
+| `J` | JSON up to the end: the probe |
+| `F` | a picture, height x width x 3 bytes; as many of these as were asked for, then |
+| `.` | nothing: the file was decoded to its end and holds as many frames as the probe counted |
+| `E` | text up to the end: what is wrong with the file |
+
+decord decodes; PyAV does where decord cannot open the file, counts other frames, sees another first
+picture, or where the picture is stored turned (PyAV's pictures are then turned upright here). Which
+one it is stands in the probe. Only containers that hold their own pictures are opened: a playlist
+named .mp4 would show frames of other files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
+import resource
+import signal
 import stat
+import statistics
 import subprocess
 import sys
 import threading
@@ -20,18 +34,42 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from hhvad.errors import VideoError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Picture = NDArray[np.uint8]
+
 MAX_SIDE = 16384  # pixels; a header that claims more is damaged
 MAX_PIXELS = 64_000_000
+MAX_MEMORY = 8 * 2**30  # bytes that the child may map
+_FINGERPRINTED = 2**20  # bytes at either end of the file
+
+_OPEN = {
+    "options": {
+        "protocol_whitelist": "file",
+        "format_whitelist": "asf,avi,dhav,dv,flv,h264,hevc,ivf,matroska,webm,mov,mp4,mpeg,mpegts,"
+        "mpegvideo,mxf,nut,obu,ogg,rm,wtv",
+    },
+    "metadata_errors": "replace",
+}
+# Codecs whose packets hold one shown frame each, so that packets can be counted for frames.
+_FRAME_PER_PACKET = {"av1", "ffv1", "h264", "hevc", "libdav1d", "mjpeg", "prores", "vp9"}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a video file is. Frames are those that decode; sizes are of the upright picture."""
+    """What a video file is. Frames are those that decode; sizes are of the upright picture.
+
+    rotation: degrees by which the stored picture is turned clockwise to stand upright.
+    bytes, fingerprint: the file's size, and a digest of its size and its two ends.
+    """
 
     fps: float
     fps_fraction: str
@@ -42,6 +80,8 @@ class Probe:
     codec: str
     rotation: int
     decoder: str
+    bytes: int
+    fingerprint: str
 
     def to_json(self, video: str) -> dict[str, Any]:
         """The content of a probe file."""
@@ -49,22 +89,22 @@ class Probe:
 
 
 def probe(path: str | Path, timeout: float = 60.0) -> Probe:
-    """What a video file is, without decoding all of it.
+    """What a video file is, in one pass over its packets and with one frame decoded.
 
-    Raises VideoError: absent, unreadable, not a file, no video stream, no frames, damaged, or not
-    probed within `timeout` seconds.
+    Packets count for frames where the codec makes that exact, or else all frames are decoded and
+    counted. Raises VideoError: absent, unreadable, not a file, no video stream, no frames, damaged,
+    or not probed within `timeout` seconds.
     """
     _require_file(path)
-    with _child({"do": "probe", "path": str(path)}, path, timeout) as output:
-        answer = output.read()
-    try:
-        return Probe(**json.loads(answer))
-    except (ValueError, TypeError) as error:
-        raise VideoError(
-            f"{path}: the decoder died while probing it; the file is damaged"
-        ) from error
+    with _child({"do": "probe", "path": _absolute(path)}, path, timeout) as child:
+        child.expect(b"J")
+        try:
+            return Probe(**json.loads(child.output.read()))
+        except json.JSONDecodeError:
+            raise child.died() from None
 
 
+@contextmanager
 def frames(
     path: str | Path,
     info: Probe,
@@ -72,45 +112,62 @@ def frames(
     *,
     threads: int = 1,
     timeout: float = 3600.0,
-) -> Iterator[bytearray]:
-    """RGB pictures (height x width x 3 bytes) of the frames `indices`, which must not decrease.
+) -> Iterator[Iterator[Picture]]:
+    """RGB pictures uint8 [height, width, 3] of the frames `indices`, which must not decrease.
 
-    Decodes once, in order, and never seeks back. Raises VideoError where a frame does not decode or
-    the time limit is over; what was yielded before is right.
+    A context whose value yields one picture for each index; the decoder starts on entering and is
+    gone after leaving. The file is decoded once, in order, never seeking back, and to its end: only
+    if the iterator ends without VideoError are the pictures known to be the right frames. Raises
+    VideoError where `info` is of another file, where not all of its frames decode, and where
+    `timeout` seconds are over.
     """
     _require_file(path)
-    wanted = list(dict.fromkeys(int(i) for i in indices))
+    if fingerprint(path) != info.fingerprint:
+        raise VideoError(f"{path}: the file has changed since it was probed; probe it again")
     job = {
         "do": "decode",
-        "path": str(path),
+        "path": _absolute(path),
         "decoder": info.decoder,
         "threads": threads,
-        "indices": wanted,
+        "indices": list(dict.fromkeys(int(i) for i in indices)),
+        "frames": info.frames,
         "size": [info.height, info.width],
     }
-    size = info.height * info.width * 3
-    with _child(job, path, timeout) as output:
-        position = -1
-        for index in indices:
-            if index != position:
-                picture = bytearray(size)
-                if not _fill(output, picture):
-                    raise VideoError(
-                        f"{path}: frame {index} of {info.frames} does not decode; "
-                        "the file is damaged or truncated"
-                    )
-                position = index
-            yield picture
+    with _child(job, path, timeout) as child:
+        yield _receive(child, info, indices)
 
 
-def _fill(output: IO[bytes], buffer: bytearray) -> bool:
-    view, done = memoryview(buffer), 0
-    while done < len(view):
-        count = output.readinto(view[done:])  # type: ignore[attr-defined]
-        if not count:
-            return False
-        done += count
-    return True
+def _receive(child: _Child, info: Probe, indices: Sequence[int]) -> Iterator[Picture]:
+    import numpy as np
+
+    position, picture = -1, np.empty(0, np.uint8)
+    for index in indices:
+        if index != position:
+            child.expect(b"F")
+            picture = np.empty((info.height, info.width, 3), np.uint8)
+            child.fill(picture.data.cast("B"))
+            position = index
+        yield picture
+    child.expect(b".")
+
+
+def fingerprint(path: str | Path) -> str:
+    """A short digest of a file's size and its first and last MiB: cheap for any size."""
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            total = hashlib.sha256(f"{size}\0".encode())
+            total.update(file.read(_FINGERPRINTED))
+            file.seek(max(0, size - _FINGERPRINTED))
+            total.update(file.read(_FINGERPRINTED))
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read: {error.strerror}") from error
+    return total.hexdigest()[:16]
+
+
+def _absolute(path: str | Path) -> str:
+    """With a leading slash no name is an option, a protocol or a pattern to the decoders."""
+    return str(Path(path).absolute())
 
 
 def _require_file(path: str | Path) -> None:
@@ -120,7 +177,7 @@ def _require_file(path: str | Path) -> None:
     except OSError as error:
         raise VideoError(f"{path}: cannot be opened: {error.strerror}") from error
     except ValueError as error:
-        raise VideoError(f"{path!r}: is no file name: {error}") from error
+        raise VideoError(f"{str(path)!r}: is no file name: {error}") from error
     if not stat.S_ISREG(status.st_mode):
         raise VideoError(f"{path}: is not a regular file")
     if status.st_size == 0:
@@ -129,64 +186,69 @@ def _require_file(path: str | Path) -> None:
         raise VideoError(f"{path}: cannot be opened: Permission denied")
 
 
+class _Child:
+    """The decoding process, seen from this side of the pipe."""
+
+    def __init__(self, path: str | Path, timeout: float, process: subprocess.Popen[bytes]) -> None:
+        self.path, self.timeout, self.process = path, timeout, process
+        self.late = threading.Event()
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("the child was started with pipes")
+        self.input: IO[bytes] = process.stdin
+        self.output: IO[bytes] = process.stdout
+
+    def kill(self) -> None:
+        """At the time limit."""
+        self.late.set()
+        self.process.kill()
+
+    def expect(self, kind: bytes) -> None:
+        """Read the next record's first byte; VideoError if it is an `E`, or none."""
+        found = self.output.read(1)
+        if found == b"E":
+            raise VideoError(f"{self.path}: {self.output.read().decode(errors='replace')}")
+        if found != kind:
+            raise self.died()
+
+    def fill(self, buffer: memoryview) -> None:
+        done = 0
+        while done < len(buffer):
+            count = self.output.readinto(buffer[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise self.died()
+            done += count
+
+    def died(self) -> VideoError:
+        if self.late.is_set():
+            return VideoError(
+                f"{self.path}: not decoded in {self.timeout:g} s; it is damaged, or raise the limit"
+            )
+        code = self.process.wait()
+        return VideoError(f"{self.path}: the decoder died of it (status {code}); it is damaged")
+
+
 @contextmanager
-def _child(job: dict[str, Any], path: str | Path, timeout: float) -> Iterator[IO[bytes]]:
-    """The child's standard output. It is killed at the time limit and when the block is left."""
-    child = subprocess.Popen(
-        [sys.executable, "-m", "hhvad.video"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    stdin, stdout, stderr = child.stdin, child.stdout, child.stderr
-    if stdin is None or stdout is None or stderr is None:
-        raise AssertionError("the child was started with pipes")
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        child.kill()
-
-    timer = threading.Timer(timeout, end)
-    timer.daemon = True
-    said: list[bytes] = []
-    listener = threading.Thread(target=lambda: said.append(stderr.read()), daemon=True)
-    try:
+def _child(job: dict[str, Any], path: str | Path, timeout: float) -> Iterator[_Child]:
+    """The child at work on `job`. It is dead at the time limit, and when the block is left."""
+    # -P: modules are not looked for in the working directory, where anything may lie.
+    command = [sys.executable, "-P", "-m", "hhvad.video"]
+    line = json.dumps({**job, "timeout": timeout}).encode() + b"\n"
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0) as process:
+        child = _Child(path, timeout, process)
+        timer = threading.Timer(timeout, child.kill)
+        timer.daemon = True
         timer.start()
-        listener.start()
         try:
-            stdin.write(json.dumps(job).encode() + b"\n")
-            stdin.close()
-        except BrokenPipeError:
-            pass  # the child died at once; what it said is below
-        failure: BaseException | None = None
-        try:
-            yield stdout
-        except VideoError as error:
-            failure = error
-        if failure is None:
-            child.wait()
-        elif not late.is_set():
+            # Its input stays open: the child ends when that closes, so it never outlives us.
             try:
-                child.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                child.kill()
-        listener.join(timeout=5)
-        if late.is_set():
-            raise VideoError(f"{path}: not decoded in {timeout:g} s; broken, or raise the limit")
-        for line in b"".join(said).decode(errors="replace").splitlines():
-            if line.startswith("video: "):
-                raise VideoError(f"{path}: {line.removeprefix('video: ')}")
-        if failure:
-            raise failure
-    finally:
-        timer.cancel()
-        child.kill()
-        child.wait()
-        for pipe in (stdin, stdout):
-            pipe.close()
-        listener.join(timeout=5)
-        stderr.close()
+                child.input.write(line)
+            except BrokenPipeError:
+                raise child.died() from None
+            yield child
+        finally:
+            timer.cancel()
+            process.kill()
 
 
 # What follows runs in the child.
@@ -194,147 +256,274 @@ def _child(job: dict[str, Any], path: str | Path, timeout: float) -> Iterator[IO
 
 def _main() -> int:
     job = json.loads(sys.stdin.readline())
-    # Libraries print to standard output as they like; the pictures travel on a copy of it.
-    output = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
-    os.dup2(2, 1)
+    _limit(job["timeout"])
+    output = _take_output()
     try:
         if job["do"] == "probe":
-            output.write(json.dumps(asdict(_probe(job["path"]))).encode())
+            output.write(b"J" + json.dumps(asdict(_probe(job["path"]))).encode())
         else:
             decode = _decode_decord if job["decoder"] == "decord" else _decode_av
-            decode(job, output)
-        output.flush()
-    except BrokenPipeError:
-        pass
+            for picture in decode(job):
+                output.write(b"F")
+                output.write(picture.data)
+            output.write(b".")
     except VideoError as error:
-        sys.stderr.write(f"\nvideo: {' '.join(str(error).split())}\n")
-        sys.stderr.flush()
-    # Decoders may hang in their destructors.
-    os._exit(0)
+        output.write(b"E" + " ".join(str(error).split()).encode())
+    except BrokenPipeError:
+        os._exit(1)
+    output.flush()
+    os._exit(0)  # decoders may hang in their destructors
+
+
+def _limit(timeout: float) -> None:
+    """Make sure that this process ends, whatever becomes of its parent, and stays in bounds."""
+    signal.alarm(math.ceil(timeout) + 5)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def watch() -> None:
+        os.read(0, 1)  # returns when the parent is gone
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _take_output() -> IO[bytes]:
+    """Standard output for us alone. What libraries print on it or on standard error is dropped.
+
+    Python's own errors still reach standard error: they are bugs.
+    """
+    output = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    return output
 
 
 def _probe(path: str) -> Probe:
     import av
 
     try:
-        with av.open(path) as container:
-            if not container.streams.video:
-                raise VideoError("there is no video stream in it")
-            stream = container.streams.video[0]
-            context = stream.codec_context
-            if context is None:
-                raise VideoError("its codec is unknown to this build of ffmpeg")
-            width, height = context.width, context.height
+        with av.open(path, **_OPEN) as container:
+            stream = _video_stream(container)
+            width, height = stream.codec_context.width, stream.codec_context.height
+            codec = stream.codec_context.name
             rate = stream.average_rate or stream.guessed_rate or Fraction(0)
-            promised = stream.frames
-            codec = context.name
-            unit = stream.time_base
-            stamps = [packet.pts for packet in container.demux(stream) if packet.size]
+            if not (
+                0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS
+            ):
+                raise VideoError(f"its header claims frames of {width} x {height}; it is damaged")
+            if not 0 < rate <= 10_000:
+                raise VideoError(f"its header claims {rate} frames a second; it is damaged")
+            unit = stream.time_base or Fraction(0)
+            promised, length = stream.frames, _seconds(stream.metadata.get("DURATION", ""))
+            if container.format.name == "avi":  # counts the empty packets that lengthen a frame
+                promised, length = 0, float(promised * unit)
+            # Discarded: cut off by an edit list, decoded but never shown.
+            packets = [(p.pts, p.is_discard) for p in container.demux(stream) if p.size]
     except av.FFmpegError as error:
         raise VideoError(f"is not a video that can be read ({error.strerror})") from error
-    count = len(stamps)
-    if count == 0:
+    if promised > len(packets):
+        raise VideoError(f"only {len(packets)} of its {promised} frames are there; it is truncated")
+    stamps = [stamp for stamp, is_discard in packets if not is_discard]
+    if not stamps:
         raise VideoError("there are no frames in it")
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        raise VideoError(f"its header claims frames of {width} x {height}; the file is damaged")
-    if promised > count:
-        raise VideoError(f"only {count} of its {promised} frames are there; the file is truncated")
-    if rate <= 0 or rate > 10_000:
-        raise VideoError(f"its frame rate is {rate}; the file is damaged")
-    times = [stamp for stamp in stamps if stamp is not None]
-    if times and unit:
-        duration = float((max(times) - min(times)) * unit + 1 / rate)
-    else:
-        duration = float(count / rate)
-    rotation = _rotation(path)
+    first = _first_frame(path)
+    times = sorted(stamp * unit for stamp in stamps if stamp is not None)
+    count = len(stamps)
+    if (
+        codec not in _FRAME_PER_PACKET
+        or len(times) < count
+        or first.pts * unit != times[0]
+        or first.interlaced_frame
+    ):
+        count = _count(path, expected=None)
+    rate = _average_rate(rate, times)
+    if times and length > times[-1] + max(1, 2 / rate):
+        raise VideoError(
+            f"only {float(times[-1]):.1f} of its {length:.1f} seconds are there; it is truncated"
+        )
+    rotation = -int(first.rotation) % 360
+    if rotation % 90:
+        raise VideoError(f"its picture is to be turned by {rotation} degrees, no right angle")
     if rotation % 180:
         width, height = height, width
+    agreed = rotation == 0 and _decord_agrees(path, count, _picture(first, height, width))
     return Probe(
         fps=float(rate),
         fps_fraction=f"{rate.numerator}/{rate.denominator}",
         frames=count,
         width=width,
         height=height,
-        duration=duration,
+        duration=float(times[-1] - times[0] + 1 / rate if times else count / rate),
         codec=codec,
         rotation=rotation,
-        decoder="decord" if rotation == 0 and _decord_counts(path) == count else "pyav",
+        decoder="decord" if agreed else "pyav",
+        bytes=Path(path).stat().st_size,
+        fingerprint=fingerprint(path),
     )
 
 
-def _rotation(path: str) -> int:
-    """Degrees that the first frame must be turned, from its metadata; the frame must decode."""
+def _average_rate(claimed: Fraction, times: list[Fraction]) -> Fraction:
+    """Frames a second: as claimed, unless neither the mean nor the median interval bears it out.
+
+    A variable rate moves both; a jump of the clock in a recording moves the mean alone.
+    """
+    intervals = [b - a for a, b in pairwise(times)]
+    if not intervals or times[0] == times[-1]:
+        return claimed
+    mean, median = (times[-1] - times[0]) / len(intervals), statistics.median(intervals)
+    if any(abs(interval * claimed - 1) <= 0.01 for interval in (mean, median)):
+        return claimed
+    return (1 / mean).limit_denominator(100_000)
+
+
+def _video_stream(container: Any) -> Any:
+    from av.stream import Disposition
+
+    stream = container.streams.best("video")
+    if stream is None or Disposition.attached_pic in stream.disposition:
+        raise VideoError("there is no video stream in it")
+    if stream.codec_context is None:
+        raise VideoError("its codec is unknown to this build of ffmpeg")
+    return stream
+
+
+def _seconds(text: str) -> float:
+    """Matroska's DURATION tag, hours:minutes:seconds; 0 where there is none."""
+    try:
+        hours, minutes, seconds = (float(part) for part in text.split(":"))
+    except ValueError:
+        return 0.0
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _first_frame(path: str) -> Any:
     import av
 
     try:
-        with av.open(path) as container:
-            for frame in container.decode(video=0):
-                return int(getattr(frame, "rotation", 0)) % 360
+        with av.open(path, **_OPEN) as container:
+            for frame in container.decode(_video_stream(container)):
+                return frame
     except av.FFmpegError as error:
         raise VideoError(f"its first frame does not decode ({error.strerror})") from error
     raise VideoError("none of its frames decodes")
 
 
-def _decord_counts(path: str) -> int | None:
-    """How many frames decord finds; None where it cannot read the file."""
+def _decord_agrees(path: str, count: int, first: Picture) -> bool:
+    """Whether decord opens the file, counts as many frames and sees the same first picture."""
     import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    try:
-        return len(decord.VideoReader(path, num_threads=1))
-    except (decord.DECORDError, RuntimeError):
-        return None
-
-
-def _decode_decord(job: dict[str, Any], output: IO[bytes]) -> None:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    size = tuple(job["size"])
-    try:
-        reader = decord.VideoReader(job["path"], num_threads=job["threads"])
-        position = 0
-        for index in job["indices"]:
-            if index > position:
-                reader.skip_frames(index - position)
-            picture = reader.next().asnumpy()
-            position = index + 1
-            if picture.shape[:2] != size:
-                raise VideoError(f"frame {index} is {picture.shape[:2]}, the others are {size}")
-            output.write(picture.data)
-    except (decord.DECORDError, RuntimeError, StopIteration) as error:
-        first = str(error).strip().splitlines()
-        raise VideoError(f"does not decode to its end ({first[0] if first else 'eof'})") from error
-
-
-def _decode_av(job: dict[str, Any], output: IO[bytes]) -> None:
-    import av
     import numpy as np
 
-    size = tuple(job["size"])
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(path, num_threads=1)
+        if len(reader) != count:
+            return False
+        picture = reader.next().asnumpy()
+    except (decord.DECORDError, RuntimeError, AssertionError, StopIteration):
+        return False
+    if picture.shape != first.shape:
+        return False
+    return bool(np.abs(picture.astype(np.int16) - first).mean() < 2)
+
+
+def _decode_decord(job: dict[str, Any]) -> Iterator[Picture]:
+    """The pictures asked for. Every frame up to the last is decoded, and none is made up.
+
+    decord fills in for frames that do not decode; fault_tol forbids that. skip_frames saves the
+    conversion to RGB, but it seeks where it would pass a key frame and then lands on another frame
+    (AVI, MPEG-4, open groups of pictures), so key frames are reached by next().
+    """
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    wanted = set(job["indices"])
+    try:
+        reader = decord.VideoReader(job["path"], num_threads=job["threads"], fault_tol=1e-9)
+        if len(reader) != job["frames"]:
+            raise VideoError(f"decord counts {len(reader)} frames, not {job['frames']}")
+        keys = iter([*reader.get_key_indices(), job["frames"]])
+        position, key = 0, 0  # the next frame, and the first key frame behind it
+        for index in sorted(wanted | {job["frames"] - 1}):
+            while position < index:
+                while key <= position:
+                    key = next(keys)
+                if min(index, key - 1) > position:
+                    reader.skip_frames(min(index, key - 1) - position)
+                    position = min(index, key - 1)
+                else:
+                    reader.next()
+                    position += 1
+            picture = reader.next().asnumpy()
+            position += 1
+            if list(picture.shape[:2]) != job["size"]:
+                raise VideoError(f"decord sees frame {index} in shape {picture.shape}")
+            if index in wanted:
+                yield picture
+    except (decord.DECORDError, RuntimeError, StopIteration) as error:
+        raise VideoError("decord does not decode all of it; it is damaged") from error
+
+
+def _decode_av(job: dict[str, Any]) -> Iterator[Picture]:
+    """The pictures asked for, upright; all frames are decoded and counted."""
     wanted = iter(job["indices"])
     index = next(wanted, None)
+    for position, frame in enumerate(_frames(job["path"], job["threads"], job["frames"])):
+        if position == index:
+            yield _picture(frame, *job["size"])
+            index = next(wanted, None)
+
+
+def _count(path: str, expected: int | None) -> int:
+    return sum(1 for _ in _frames(path, 1, expected))
+
+
+def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
+    """All frames of a file, as PyAV decodes them; VideoError unless they are the `expected` ones.
+
+    Behind a frame that does not decode no frame's number is known: none is given any more, but they
+    are counted, for the message.
+    """
+    import av
+
+    count, damage = 0, ""
     try:
-        with av.open(job["path"]) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = job["threads"]
+        with av.open(path, **_OPEN) as container:
+            stream = _video_stream(container)
+            stream.codec_context.thread_count = threads
             stream.thread_type = "AUTO"
-            for position, frame in enumerate(container.decode(stream)):
-                if index is None:
-                    return
-                if position < index:
+            for packet in container.demux(stream):
+                try:
+                    decoded = packet.decode()
+                except av.FFmpegError as error:
+                    damage = damage or f" ({error.strerror})"
                     continue
-                picture = frame.to_ndarray(format="rgb24")
-                turns = int(getattr(frame, "rotation", 0)) // 90 % 4
-                picture = np.ascontiguousarray(np.rot90(picture, turns))
-                if picture.shape[:2] != size:
-                    raise VideoError(f"frame {index} is {picture.shape[:2]}, the others are {size}")
-                output.write(picture.data)
-                index = next(wanted, None)
+                for frame in decoded:
+                    count += 1
+                    if not damage:
+                        yield frame
     except av.FFmpegError as error:
-        raise VideoError(f"does not decode to its end ({error.strerror})") from error
-    if index is not None:
-        raise VideoError(f"frame {index} does not decode; the file is damaged or truncated")
+        damage = damage or f" ({error.strerror})"
+    if damage or (expected is not None and count < expected):
+        of = "its" if expected is None else f"its {expected}"
+        raise VideoError(f"only {count} of {of} frames decode{damage}; it is damaged or truncated")
+    if expected is not None and count > expected:
+        raise VideoError(f"it holds {count} frames, the probe counted {expected}; probe it again")
+
+
+def _picture(frame: Any, height: int, width: int) -> Picture:
+    """A frame as RGB [height, width, 3], turned upright; a stream may change its size midway."""
+    import numpy as np
+
+    turns = int(frame.rotation) // 90 % 4
+    if turns % 2:
+        height, width = width, height
+    picture = frame.to_ndarray(format="rgb24", width=width, height=height)
+    return np.ascontiguousarray(np.rot90(picture, turns))
 
 
 if __name__ == "__main__":

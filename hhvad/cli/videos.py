@@ -3,91 +3,147 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import math
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hhvad.records import VIEWS
+
+if TYPE_CHECKING:
+    from hhvad.video import Probe
 
 
 def add_commands(commands: Any) -> None:
     """Add probe-video and sample-frames."""
-    probe = commands.add_parser("probe-video", help="read what a video file is")
+    probe = commands.add_parser(
+        "probe-video",
+        help="read what a video file is",
+        description="Write frame rate, exact number of frames, size, codec and decoder as JSON.",
+    )
     probe.add_argument("--video", required=True, metavar="ID")
     probe.add_argument("--path", required=True, help="the video file")
-    probe.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
+    probe.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS")
+    probe.add_argument(
+        "--events",
+        default="none",
+        metavar="START-END;...",
+        help="annotated events to hold against the video: frames, or seconds with an s behind",
+    )
     probe.add_argument("--out", required=True, metavar="JSON")
     probe.set_defaults(run=_probe_video)
 
-    sample = commands.add_parser("sample-frames", help="decode a video once and keep some frames")
+    sample = commands.add_parser(
+        "sample-frames",
+        help="decode a video once and keep some frames",
+        description="Write F frames of the whole video, or of each segment, resized, as HDF5.",
+    )
     sample.add_argument("--video", required=True, metavar="ID")
     sample.add_argument("--path", required=True, help="the video file")
     sample.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
-    sample.add_argument("--view", required=True, choices=("video", "segments"))
-    sample.add_argument("--frames", type=int, default=16, metavar="F")
-    sample.add_argument("--segment-length", type=int, default=48, metavar="FRAMES")
-    sample.add_argument("--size", type=int, nargs=2, default=(448, 448), metavar=("H", "W"))
-    sample.add_argument("--threads", type=int, default=2, help="that decode and resize")
-    sample.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS")
+    sample.add_argument("--view", required=True, choices=VIEWS)
+    sample.add_argument("--frames", type=_count, default=16, metavar="F")
+    sample.add_argument("--segment-length", type=_count, default=48, metavar="FRAMES")
+    sample.add_argument(
+        "--size", type=_count, nargs=2, default=(448, 448), metavar=("HEIGHT", "WIDTH")
+    )
+    sample.add_argument("--threads", type=_count, default=2, metavar="N", help="that decode")
+    sample.add_argument("--timeout", type=_seconds, default=3600.0, metavar="SECONDS")
     sample.add_argument("--out", required=True, metavar="H5")
     sample.set_defaults(run=_sample_frames)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 16384:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 16384")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to a million")
+    return value
+
+
 def _probe_video(arguments: argparse.Namespace) -> None:
+    from hhvad import sheet
     from hhvad.files import write_json
+    from hhvad.records import Video
     from hhvad.video import probe
 
+    sheet.check_id(arguments.video, "--video")
+    events = sheet.parse_events(arguments.events, "--events")
     info = probe(arguments.path, arguments.timeout)
+    row = Video(arguments.video, arguments.path, "test", "anomaly", events=events)
+    sheet.event_frames(row, info.fps, info.frames)
     write_json(arguments.out, info.to_json(arguments.video))
 
 
 def _sample_frames(arguments: argparse.Namespace) -> None:
+    from hhvad.errors import VideoError
+
+    end = time.monotonic() + arguments.timeout
+    info = _read_probe(arguments.probe)
+    try:
+        _write_frames(arguments, info, arguments.timeout)
+    except VideoError:
+        # decord fails on files that PyAV reads; where both fail, PyAV says why.
+        left = end - time.monotonic()
+        if info.decoder != "decord" or left <= 0:
+            raise
+        _write_frames(arguments, replace(info, decoder="pyav"), left)
+
+
+def _read_probe(path: str) -> Probe:
+    from hhvad.errors import ArtifactError
+    from hhvad.files import read_json
+    from hhvad.video import Probe
+
+    probe = read_json(path)
+    try:
+        return Probe(**{name: probe[name] for name in Probe.__dataclass_fields__})
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{path}: not a probe of this hhvad; delete it and rerun") from error
+
+
+def _write_frames(arguments: argparse.Namespace, info: Probe, timeout: float) -> None:
     import numpy as np
 
     from hhvad import artifacts, sampling, video
-    from hhvad.errors import ArtifactError, VideoError
-    from hhvad.files import read_json
 
-    probe = read_json(arguments.probe)
-    try:
-        known = {name: probe[name] for name in video.Probe.__dataclass_fields__}
-        info = video.Probe(**known)
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{arguments.probe}: not a probe of hhvad; delete it, rerun") from error
-    segments, indices = sampling.plan(
-        info.frames, arguments.view, arguments.frames, arguments.segment_length
-    )
-    height, width = arguments.size
+    count, (height, width) = arguments.frames, arguments.size
+    segments, indices = sampling.plan(info.frames, arguments.view, count, arguments.segment_length)
     provenance = {
         "video": arguments.video,
         "view": arguments.view,
-        "frames": arguments.frames,
+        "frames": count,
         "segment_length": arguments.segment_length,
         "size": [height, width],
         "resize": "bicubic-antialias",
         "fps": info.fps,
         "n_frames": info.frames,
         "decoder": info.decoder,
+        "source": {"bytes": info.bytes, "fingerprint": info.fingerprint},
     }
-    pictures = video.frames(
-        arguments.path,
-        info,
-        indices.ravel().tolist(),
-        threads=arguments.threads,
-        timeout=arguments.timeout,
-    )
-    shape = (len(segments), arguments.frames, height, width, 3)
-    with artifacts.create(arguments.out, "frames", provenance) as file:
+    wanted = indices.ravel().tolist()
+    threads = arguments.threads
+    with (
+        video.frames(arguments.path, info, wanted, threads=threads, timeout=timeout) as pictures,
+        artifacts.create(arguments.out, "frames", provenance) as file,
+    ):
+        from hhvad.mllm.resize import resize  # torch is imported while the decoder is at work
+
         artifacts.add_dataset(file, "indices", indices)
         artifacts.add_dataset(file, "segments", segments)
+        shape = (len(segments), count, height, width, 3)
         target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
-        try:
-            first = next(pictures)  # the child decodes while torch is imported
-            from hhvad.mllm.resize import resize
-
-            for row in range(len(segments)):
-                batch = np.empty((arguments.frames, info.height, info.width, 3), np.uint8)
-                for column in range(arguments.frames):
-                    picture = first if row == column == 0 else next(pictures)
-                    batch[column] = np.frombuffer(picture, np.uint8).reshape(batch.shape[1:])
-                target[row] = resize(batch, (height, width), threads=arguments.threads)
-        except StopIteration:
-            raise VideoError(f"{arguments.path}: it ended before its last frame") from None
-        finally:
-            pictures.close()  # type: ignore[attr-defined]
+        batch = np.empty(shape[1:], np.uint8)
+        for number, picture in enumerate(pictures):
+            row, column = divmod(number, count)
+            batch[column] = resize(picture[None], (height, width))[0]
+            if column == count - 1:
+                target[row] = batch
