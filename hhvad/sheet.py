@@ -88,9 +88,9 @@ def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
 
 def check_id(name: str, where: str) -> None:
     """Refuse an id that could not be a file name, a wildcard and a shell word at once."""
-    if not ID.fullmatch(name) or ".." in name or len(name) > 200:
+    if not ID.fullmatch(name) or len(name) > 200:
         suggestion = re.sub(r"[^A-Za-z0-9._=#-]+", "_", name).strip("._=#-")
-        suggestion = re.sub(r"\.{2,}", ".", suggestion)[:200] or "video-1"
+        suggestion = suggestion[:200] or "video-1"
         raise SheetError(
             f"{where}: video is {name!r}; an id has letters, digits and . _ = # - only, and starts "
             f"with a letter or digit: {suggestion!r} would do"
