@@ -8,17 +8,21 @@ metric that is not defined is null, with the reason.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hhvad import locator, metrics, published
+from hhvad.datasets import Annotation, fit, video_id
 from hhvad.errors import AnnotationError
 from hhvad.metrics import Floats, Ints
 from hhvad.records import Event
+from hhvad.scores import Segments, check
 
 INTERVALS = ("half-open", "inclusive")
 CATEGORY_SEPARATOR = ";"
@@ -98,6 +102,79 @@ class Scored:
     raw: Floats | None = None
     detected: tuple[Event, ...] | None = None
     fps: float | None = None
+
+
+def join(
+    annotations: Sequence[Annotation],
+    given: Mapping[str, Segments],
+    *,
+    source: str | Path,
+    interval: str = "half-open",
+    tau: float | None = None,
+    allow_missing: bool = False,
+) -> tuple[list[Scored], dict[str, list[str]], list[str]]:
+    """A dataset's videos with anybody's scores; what is left out by reason; and notes.
+
+    Raises AnnotationError, which names them: videos without a score, scores without a video, frames
+    that `scores.check` refuses, all frames of one class. With allow_missing they are left out.
+    """
+    by_id: dict[str, Segments] = {}
+    for name, segments in given.items():
+        if video_id(name) in by_id:
+            raise AnnotationError(f"{source}: {name} and {video_id(name)} are one video")
+        by_id[video_id(name)] = segments
+    known = {one.video for one in annotations}
+    left_out: dict[str, list[str]] = {
+        "videos without a score": [one.video for one in annotations if one.video not in by_id],
+        "scores without a video": [name for name in by_id if name not in known],
+    }
+    for what, names in left_out.items():
+        if names and not allow_missing:
+            raise AnnotationError(
+                f"{source}: {len(names)} {what}: {_some(names)}; --allow-missing leaves them out"
+            )
+    frames: Counter[str] = Counter()
+    affected: dict[str, list[str]] = {}
+    videos, notes = [], []
+    for annotation in annotations:
+        if annotation.video not in by_id:
+            continue
+        one, changes = fit(annotation, empty=interval == "inclusive")
+        notes += changes
+        n_frames = int(one.n_frames or 0)
+        where = f"{source}: video {one.video}"
+        (bounds, scores), passed = check(
+            where, by_id[one.video], n_frames, allow_missing=allow_missing
+        )
+        for what, count in passed.items():
+            frames[what] += count
+            affected.setdefault(what, []).append(one.video)
+        if not len(scores):
+            left_out["videos without a score"].append(one.video)
+            continue
+        found = None if tau is None else tuple(locator.events(scores, tau, bounds))
+        videos.append(
+            Scored(
+                video=one.video,
+                label=one.label,
+                categories=one.categories,
+                n_frames=n_frames,
+                events=events_in(one.events or (), n_frames, interval),
+                bounds=bounds,
+                scores=scores,
+                detected=found,
+                fps=one.fps,
+            )
+        )
+    classes = {video.label for video in videos}
+    if len(classes) == 1 and not allow_missing:
+        raise AnnotationError(
+            f"{source}: all {len(videos)} videos are of class {classes.pop()}: AUC is not defined; "
+            "--allow-missing reports what is"
+        )
+    for what, names in affected.items():
+        left_out[f"{what} ({frames[what]} frames)"] = names
+    return videos, left_out, notes
 
 
 def evaluate(
