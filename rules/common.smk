@@ -35,7 +35,10 @@ def load_study(config):
         frozen = detector.read(config["detector"]) if config["detector"] else None
         if frozen:
             detector.require_config(frozen, config)
-            prompts = {"online": frozen.prompt, "prompts": {frozen.prompt: frozen.prompt_text}}
+            prompts = {
+                "online": frozen.prompt,
+                "prompts": {frozen.prompt: frozen.prompt_text},
+            }
     except HHVADError as error:
         raise WorkflowError(str(error)) from None
     return config, prompts, {video.video: video for video in videos}, stamp, frozen

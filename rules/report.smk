@@ -92,7 +92,6 @@ rule plot_heads:
     """Draw the RSS of every head, each prompt's saliency, and how far the prompts agree."""
     input:
         experts="<results>/experts/{model}.h5",
-        saliency=saliency_of_all_prompts,
     output:
         rss=report(
             "<results>/figures/{model}/rss.svg",
@@ -124,7 +123,6 @@ rule plot_heads:
     shell:
         "hhvad plot-heads"
         " --experts {input.experts:q}"
-        " --saliency {input.saliency:q}"
         " --out-rss {output.rss:q}"
         " --out-saliency {output.saliency:q}"
         " --out-agreement {output.agreement:q} 2> {log:q}"

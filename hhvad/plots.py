@@ -1,0 +1,240 @@
+"""The figures: arrays in, matplotlib figures out; colour-blind safe, the same bytes each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hhvad.files import atomic_path
+
+Floats = NDArray[np.float64]
+
+# Okabe and Ito's palette: told apart by all common kinds of colour vision.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # names of videos may hold $
+    "svg.hashsalt": "hhvad",
+    "svg.fonttype": "path",
+    "figure.dpi": 100,
+    "savefig.dpi": 130,
+}
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure atomically, as its suffix says; no date in it."""
+    kind = Path(path).suffix.lstrip(".")
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with atomic_path(path) as partial, mpl.rc_context(STYLE):
+        figure.savefig(partial, format=kind, metadata=metadata)
+
+
+def _figure(width: float, height: float, **options: Any) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained", **options)
+
+
+def video(
+    name: str,
+    bounds: Floats,
+    score: Floats,
+    smoothed: Floats,
+    *,
+    tau: float,
+    duration: float,
+    detected: Sequence[tuple[float, float]],
+    annotated: Sequence[tuple[float, float]] | None,
+    thumbnails: Sequence[tuple[float, NDArray[np.uint8]]] = (),
+    label: str = "",
+) -> Figure:
+    """A video's scores over time, above its thumbnails.
+
+    bounds [T, 2], duration, detected and annotated intervals and thumbnails' times are in seconds;
+    score and smoothed are [T]; annotated is None where the video has no annotation.
+    """
+    with mpl.rc_context(STYLE):
+        figure = _figure(10, 4.6)
+        strip, axes, bars = figure.subplots(
+            3, 1, sharex=True, height_ratios=[1.25, 3, 0.7], gridspec_kw={"hspace": 0.02}
+        )
+        figure.suptitle(f"{name}   {label}".rstrip(), fontsize=11, x=0.01, ha="left")
+        _strip(strip, thumbnails, duration)
+        edges = np.append(bounds[:, 0], bounds[-1, 1])
+        axes.stairs(score, edges, color=GREY, lw=1, label="score")
+        axes.stairs(smoothed, edges, color=BLUE, lw=2, label="smoothed")
+        axes.axhline(tau, color=RED, ls="--", lw=1.2, label=f"threshold {tau:.2f}")
+        axes.set(ylim=(0, 1), ylabel="anomaly score")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        rows = [("detected", detected, BLUE, "")]
+        if annotated is not None:
+            rows.append(("annotated", annotated, ORANGE, "//"))
+        for row, (_, spans, colour, hatch) in enumerate(rows):
+            pieces = [(start, end - start) for start, end in spans]
+            bars.broken_barh(
+                pieces, (row - 0.38, 0.76), facecolor=colour, hatch=hatch, edgecolor="white"
+            )
+            if not spans:
+                bars.text(0.01, row, "none", transform=bars.get_yaxis_transform(), va="center",
+                          color=GREY, fontsize=8)  # fmt: skip
+        bars.set_yticks(range(len(rows)), [row[0] for row in rows])
+        bars.set(xlim=(0, duration), ylim=(len(rows) - 0.5, -0.5), xlabel="time in seconds")
+        bars.spines["left"].set_visible(False)
+        bars.tick_params(axis="y", length=0)
+    return figure
+
+
+def _strip(axes: Any, pictures: Sequence[tuple[float, NDArray[np.uint8]]], duration: float) -> None:
+    axes.set_axis_off()
+    if not pictures:
+        return
+    width = duration / len(pictures)
+    for number, (_, picture) in enumerate(pictures):
+        place = (number * width, (number + 0.97) * width, 0, 1)
+        axes.imshow(picture, extent=place, aspect="auto", interpolation="bilinear")
+    axes.set(xlim=(0, duration), ylim=(0, 1))
+
+
+def rss(
+    values: Floats, experts: Sequence[tuple[int, int]], selected: Floats | None = None
+) -> Figure:
+    """RSS [L, H] of every head; the experts by their rank, and how often resamples chose a head."""
+    with mpl.rc_context(STYLE):
+        layers, heads = values.shape
+        figure = _figure(max(5.5, 1.8 + 0.3 * heads), max(3.6, 1.2 + 0.3 * layers))
+        axes = figure.subplots()
+        _heat(figure, axes, values, "RSS")
+        for rank, (layer, head) in enumerate(experts, start=1):
+            axes.plot(head, layer, "o", ms=13, mfc="white", mec="black", mew=1.2)
+            axes.text(head, layer, str(rank), ha="center", va="center", fontsize=8, weight="bold")
+        if selected is not None:
+            often = [(la, h) for la, h in np.argwhere(selected >= 0.2) if (la, h) not in experts]
+            for layer, head in often:
+                axes.plot(head, layer, "s", ms=9, mfc="none", mec=ORANGE, mew=1.5)
+        note = "numbers: experts by rank"
+        if selected is not None:
+            note += "; squares: chosen in a fifth of resamples or more"
+        axes.set_title(f"Robust saliency of every head\n{note}", fontsize=10, loc="left")
+    return figure
+
+
+def saliency(values: Floats, prompts: Sequence[str]) -> Figure:
+    """Normalised saliency [P, L, H], one map a prompt on one scale."""
+    with mpl.rc_context(STYLE):
+        columns = min(3, len(prompts))
+        rows = -(-len(prompts) // columns)
+        figure = _figure(3.7 * columns + 0.8, 3.2 * rows)
+        grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+        image = None
+        for axes, value, prompt in zip(grid, values, prompts, strict=False):
+            image = _map(axes, value, 0.0, 1.0)
+            axes.set_title(prompt, fontsize=10, loc="left")
+        for axes in grid[len(prompts) :]:
+            axes.set_axis_off()
+        figure.colorbar(image, ax=list(grid), label="saliency, 0-1 within a prompt", shrink=0.8)
+    return figure
+
+
+def _heat(figure: Figure, axes: Any, values: Floats, label: str) -> None:
+    figure.colorbar(_map(axes, values), ax=axes, label=label)
+
+
+def _map(axes: Any, values: Floats, low: float | None = None, high: float | None = None) -> Any:
+    colours = mpl.colormaps["cividis"].with_extremes(bad="#DDDDDD")
+    shown = np.ma.masked_invalid(values)
+    image = axes.imshow(shown, cmap=colours, vmin=low, vmax=high, aspect="auto")
+    for layer, head in np.argwhere(~np.isfinite(values)):
+        axes.text(head, layer, "x", ha="center", va="center", color="black", fontsize=7)
+    axes.set(xlabel="head", ylabel="layer")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    return image
+
+
+def agreement(values: Floats, prompts: Sequence[str], k: int) -> Figure:
+    """How far prompts agree on normalised saliency [P, L, H]: rank correlation, shared top k."""
+    flat = values.reshape(len(prompts), -1)
+    flat = flat[:, np.isfinite(flat).all(axis=0)]
+    ranks = flat.argsort(axis=1).argsort(axis=1)
+    top = [set(np.argsort(-row, kind="stable")[:k].tolist()) for row in flat]
+    shared = np.array([[len(a & b) for b in top] for a in top], dtype=np.float64)
+    with mpl.rc_context(STYLE):
+        figure = _figure(4.6 * 2 + 1, 4.4)
+        left, right = figure.subplots(1, 2)
+        _table(left, np.corrcoef(ranks), prompts, "{:.2f}", "rank correlation of saliency", -1, 1)
+        _table(right, shared, prompts, "{:.0f}", f"heads shared among the top {k}", 0, k)
+    return figure
+
+
+def _table(
+    axes: Any, values: Floats, names: Sequence[str], form: str, title: str, low: float, high: float
+) -> None:
+    axes.imshow(values, cmap="cividis", vmin=low, vmax=high)
+    for row, line in enumerate(values):
+        for column, value in enumerate(line):
+            dark = (value - low) / (high - low) < 0.55
+            axes.text(column, row, form.format(value), ha="center", va="center",
+                      color="white" if dark else "black")  # fmt: skip
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_title(title, fontsize=10, loc="left")
+
+
+def features(
+    experts: Floats, layer: Floats, labels: Sequence[str], names: tuple[str, str]
+) -> Figure:
+    """Two principal components of features: the experts' [N, K*D], a whole layer's [N, H*D]."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(9.5, 4.2)
+        for axes, values, title in zip(figure.subplots(1, 2), (experts, layer), names, strict=True):
+            points, share = _principal(values)
+            for label, colour, marker in (("normal", BLUE, "o"), ("anomaly", RED, "^")):
+                chosen = np.array([one == label for one in labels])
+                axes.scatter(*points[chosen].T, c=colour, marker=marker, s=45, label=label,
+                             edgecolor="white", linewidth=0.6)  # fmt: skip
+            axes.set_title(title, fontsize=10, loc="left")
+            axes.set(
+                xlabel=f"component 1 ({share[0]:.0%} of variance)",
+                ylabel=f"component 2 ({share[1]:.0%})",
+            )
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
+def _principal(values: Floats) -> tuple[Floats, Floats]:
+    """The first two principal components [N, 2], signs fixed, and their shares of the variance."""
+    centred = values - values.mean(axis=0)
+    left, size, axes = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    points = left * size * signs
+    if points.shape[1] < 2:
+        points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
+    total = float((size**2).sum()) or 1.0
+    share = np.pad(size**2 / total, (0, max(0, 2 - len(size))))
+    return points[:, :2], share[:2]
+
+
+def curve(
+    x: Floats, y: Floats, *, label: str, chance: float | None, names: tuple[str, str], title: str
+) -> Figure:
+    """A ROC (chance None: the diagonal) or a precision-recall curve (chance: its level)."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(4.8, 4.4)
+        axes = figure.subplots()
+        if chance is None:
+            axes.plot([0, 1], [0, 1], color=GREY, ls=":", label="chance")
+        else:
+            axes.axhline(chance, color=GREY, ls=":", label=f"chance {chance:.2f}")
+        axes.plot(x, y, color=BLUE, lw=2, label=label)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=names[0], ylabel=names[1])
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.legend(loc="lower right" if chance is None else "upper right", frameon=False)
+        axes.set_aspect("equal")
+    return figure
