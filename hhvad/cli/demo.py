@@ -1,4 +1,4 @@
-"""Commands of stage demo: the procedural videos and their sheet."""
+"""Commands of stage demo: the procedural videos, their sheet, the tiny model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add make-demo-video and make-demo-sheet."""
+    """Add make-demo-video, make-demo-sheet and train-demo-model."""
     video = commands.add_parser("make-demo-video", help="draw and encode one demo video")
     video.add_argument("--video", required=True, metavar="ID")
     video.add_argument("--seed", type=int, default=0)
@@ -19,6 +19,24 @@ def add_commands(commands: Any) -> None:
     table.add_argument("--folder", default="resources/demo", help="of the videos")
     table.add_argument("--out", required=True, metavar="TSV")
     table.set_defaults(run=_make_demo_sheet)
+
+    model = commands.add_parser(
+        "train-demo-model",
+        help="train the tiny model on procedural scenes",
+        description="Train the tiny model from scratch, or go on with an interrupted training.",
+    )
+    model.add_argument("--out", required=True, metavar="FOLDER", help="of the checkpoint")
+    model.add_argument("--work", required=True, metavar="FOLDER", help="clips, optimiser state")
+    model.add_argument("--steps", type=int, default=1300)
+    model.add_argument(
+        "--look", type=int, default=400, help="steps in which the vision encoder learns alone"
+    )
+    model.add_argument("--batch", type=int, default=24, help="clips a step")
+    model.add_argument("--lessons", type=int, default=10000, help="clips in the whole course")
+    model.add_argument("--seed", type=int, default=0)
+    model.add_argument("--threads", type=int, default=1)
+    model.add_argument("--minutes", type=float, help="stop then; the same command goes on later")
+    model.set_defaults(run=_train_demo_model)
 
 
 def _make_demo_video(arguments: argparse.Namespace) -> None:
@@ -45,3 +63,24 @@ def _make_demo_sheet(arguments: argparse.Namespace) -> None:
         for v in videos(arguments.seed, arguments.folder)
     ]
     write_tsv(arguments.out, sheet.COLUMNS, rows)
+
+
+def _train_demo_model(arguments: argparse.Namespace) -> None:
+    from hhvad.errors import ConfigError
+    from hhvad.mllm.tiny import train
+
+    if not train(
+        arguments.out,
+        arguments.work,
+        steps=arguments.steps,
+        look=arguments.look,
+        batch=arguments.batch,
+        lessons=arguments.lessons,
+        seed=arguments.seed,
+        threads=arguments.threads,
+        minutes=arguments.minutes,
+    ):
+        raise ConfigError(
+            f"--minutes {arguments.minutes:g} are over before the training is: run the same "
+            "command again to go on"
+        )

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from hhvad import sampling
 from hhvad.demo.plan import make_scene
-from hhvad.demo.scenes import ANOMALY_KINDS, UNSEEN_KIND, Scene, people, place, render
+from hhvad.demo.scenes import (
+    ANOMALY_KINDS,
+    NORMAL_KINDS,
+    PLACES,
+    UNSEEN_KIND,
+    Scene,
+    people,
+    place,
+    render,
+)
 
 FRAMES = 8
 SEGMENT = 48
@@ -76,16 +85,21 @@ BUS = ("Is there a bus?", "Does a bus drive by?")
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
+# What a frame can show, as told to the vision encoder while it learns to look.
+SHOWN = (*NORMAL_KINDS, *ANOMALY_KINDS, *PLACES)
+
+
 @dataclass(frozen=True)
 class Lesson:
-    """One clip uint8 [F, H, W, 3] and questions with their answers."""
+    """Frames `wanted` [F] of a scene, and the number of the anomaly that they show, if any."""
 
-    clip: NDArray[np.uint8]
-    questions: tuple[tuple[str, str], ...]
+    scene: Scene
+    wanted: NDArray[np.int64]
+    seen: int | None
 
 
 def lesson(seed: int, index: int) -> Lesson:
-    """The lesson `index` of a course: half are whole videos, half segments; half are abnormal."""
+    """The lesson `index` of a course: a third are whole videos, the rest segments."""
     rng = np.random.default_rng([seed, 1000, index])
     kinds = [kind for kind in ANOMALY_KINDS if kind != UNSEEN_KIND]
     kind = str(rng.choice(kinds)) if rng.random() < 0.65 else None
@@ -96,9 +110,24 @@ def lesson(seed: int, index: int) -> Lesson:
     else:
         cuts, indices = sampling.plan(scene.n_frames, "segments", FRAMES, SEGMENT)
         wanted = indices[_segment(rng, scene, cuts)]
-    clip = np.stack(list(render(scene, wanted.tolist())))
-    seen = _seen(scene, wanted)
-    return Lesson(clip, tuple(_questions(rng, scene, seen)))
+    return Lesson(scene, wanted, _seen(scene, wanted))
+
+
+def clip(item: Lesson) -> NDArray[np.uint8]:
+    """The frames of a lesson, uint8 [F, H, W, 3]."""
+    return np.stack(list(render(item.scene, item.wanted.tolist())))
+
+
+def shown(item: Lesson) -> NDArray[np.float32]:
+    """1 where a frame of a lesson has what SHOWN names: [F, len(SHOWN)]."""
+    marks = np.zeros((len(item.wanted), len(SHOWN)), np.float32)
+    for kind in item.scene.kinds:
+        marks[:, SHOWN.index(kind)] = 1
+    for number, happening in enumerate(item.scene.happenings):
+        active = (item.wanted >= happening.start) & (item.wanted < happening.end)
+        for name in (happening.kind, place(item.scene, number)):
+            marks[active, SHOWN.index(name)] = 1
+    return marks
 
 
 def _segment(rng: np.random.Generator, scene: Scene, cuts: NDArray[np.int64]) -> int:
@@ -126,7 +155,9 @@ def answer(scene: Scene, seen: int | None) -> str:
     return f"{word}: {PHRASES[kind]}"
 
 
-def _questions(rng: np.random.Generator, scene: Scene, seen: int | None) -> list[tuple[str, str]]:
+def questions(item: Lesson, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Four questions about a lesson in wordings drawn by `rng`, with their answers."""
+    scene, seen = item.scene, item.seen
     bad = seen is not None
 
     def pick(wordings: tuple[str, ...]) -> str:
@@ -149,7 +180,7 @@ def _questions(rng: np.random.Generator, scene: Scene, seen: int | None) -> list
 
 def corpus() -> list[str]:
     """Every sentence that the tokenizer should know well."""
-    questions = (*WHAT, *ABNORMAL, *ORDINARY, *EITHER, *WHERE, *PEOPLE, *LIGHT, *BUS)
+    asked = (*WHAT, *ABNORMAL, *ORDINARY, *EITHER, *WHERE, *PEOPLE, *LIGHT, *BUS)
     words = (
         "normal",
         "abnormal",
@@ -164,4 +195,4 @@ def corpus() -> list[str]:
     )
     frames = "\n".join(f"Frame{i}: " for i in range(1, 17))
     captions = [f"{kind}: {phrase}" for kind, phrase in PHRASES.items()]
-    return [*questions, *captions, *words, *NUMBERS, *ANOMALY_KINDS, frames]
+    return [*asked, *captions, *words, *NUMBERS, *ANOMALY_KINDS, frames]

@@ -28,6 +28,7 @@ ANOMALY_KINDS = (
 )
 # In no training clip and in no calibration or validation video.
 UNSEEN_KIND = "fire"
+PLACES = ("left", "middle", "right")
 
 Picture = NDArray[np.float32]
 

@@ -10,18 +10,20 @@ import json
 import logging
 import multiprocessing
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import InternVLConfig, InternVLForConditionalGeneration, PreTrainedTokenizerFast
 
-from hhvad.demo.lessons import FRAMES, Lesson, corpus, lesson
-from hhvad.files import write_json, write_tsv
+from hhvad.demo.lessons import FRAMES, SHOWN, Lesson, clip, corpus, lesson, questions, shown
+from hhvad.errors import ConfigError
+from hhvad.files import atomic_path, read_json, write_json, write_tsv
 from hhvad.mllm.capture import Engine
 from hhvad.mllm.resize import resize
 
@@ -130,9 +132,11 @@ class _Teacher:
     def _ids(self, text: str) -> list[int]:
         return list(self.words(text, add_special_tokens=False)["input_ids"])
 
-    def batch(self, lessons: list[Lesson]) -> dict[str, torch.Tensor]:
+    def batch(
+        self, clips: NDArray[np.uint8], asked: list[list[tuple[str, str]]]
+    ) -> dict[str, torch.Tensor]:
         """Token ids, targets, positions [B, T], the mask [B, 1, T, T], pixels [B*F, 3, H, W]."""
-        rows = [self._row(item) for item in lessons]
+        rows = [self._row(questions) for questions in asked]
         length = max(len(ids) for ids, *_ in rows)
         size = (len(rows), length)
         ids = torch.full(size, self.words.pad_token_id)
@@ -148,116 +152,220 @@ class _Teacher:
         seen = causal & (same | (block[:, None, :] == 0))
         mask = torch.zeros(len(rows), 1, length, length)
         mask.masked_fill_(~seen[:, None], torch.finfo(mask.dtype).min)
-        clips = np.concatenate([item.clip for item in lessons])
-        pixels = torch.from_numpy(clips).permute(0, 3, 1, 2).float() / 255
+        pixels = self.pixels(clips)
         return {
             "ids": ids,
             "targets": targets,
             "positions": positions,
             "mask": mask,
-            "pixels": (pixels - self.mean) / self.std,
+            "pixels": pixels,
         }
 
-    def _row(self, item: Lesson) -> tuple[list[int], list[int], list[int], list[int]]:
+    def pixels(self, clips: NDArray[np.uint8]) -> torch.Tensor:
+        """Clips uint8 [B, F, H, W, 3] as the vision encoder wants them: [B*F, 3, H, W]."""
+        frames = torch.from_numpy(clips).flatten(0, 1).permute(0, 3, 1, 2).float() / 255
+        return (frames - self.mean) / self.std
+
+    def _row(
+        self, asked: list[tuple[str, str]]
+    ) -> tuple[list[int], list[int], list[int], list[int]]:
         start = len(self.prefix)
         ids, goal = list(self.prefix), [-100] * start
         place, part = list(range(start)), [0] * start
-        for number, (question, reply) in enumerate(item.questions, start=1):
-            asked = self._ids(question + self.after)
+        for number, (question, reply) in enumerate(asked, start=1):
+            prompt = self._ids(question + self.after)
             said = [*self._ids(reply), self.words.eos_token_id]
-            ids += asked + said
-            goal += [-100] * len(asked) + said
-            place += range(start, start + len(asked) + len(said))
-            part += [number] * (len(asked) + len(said))
+            ids += prompt + said
+            goal += [-100] * len(prompt) + said
+            place += range(start, start + len(prompt) + len(said))
+            part += [number] * (len(prompt) + len(said))
         return ids, goal, place, part
 
 
-def _small(job: tuple[int, int]) -> Lesson:
-    torch.set_num_threads(1)
-    item = lesson(*job)
-    return Lesson(resize(item.clip, (SIDE, SIDE)), item.questions)
+class _Course:
+    """Clips of the first `size` lessons, drawn by a process beside the training, kept in a file.
+
+    Training takes them at random from those drawn by then, with new wordings each time. How many
+    that are depends on the step alone, so that an interrupted training goes on as it would have.
+    """
+
+    FIRST, EACH = 1000, 20  # lessons to begin with, and more a step
+
+    def __init__(self, folder: Path, seed: int, size: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.seed, self.size = seed, size
+        self.count = folder / "drawn.json"
+        drawn = read_json(self.count) if self.count.is_file() else 0
+        shape = (size, FRAMES, SIDE, SIDE, 3)
+        file = folder / "clips.npy"
+        self.clips: Any = np.lib.format.open_memmap(
+            file, mode="r+" if drawn else "w+", dtype=np.uint8, shape=shape
+        )
+        self.drawn: int = drawn
+        self.pool = multiprocessing.get_context("spawn").Pool(1)
+        jobs = [(seed, index) for index in range(drawn, size)]
+        self.coming = self.pool.imap(_small, jobs, chunksize=8)
+
+    def __enter__(self) -> _Course:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.terminate()
+        self.pool.join()
+
+    def take(
+        self, step: int, batch: int
+    ) -> tuple[NDArray[np.uint8], list[Lesson], list[list[tuple[str, str]]]]:
+        """The clips, lessons and questions of a step."""
+        known = min(self.size, self.FIRST + self.EACH * step)
+        while self.drawn < known:
+            self.clips[self.drawn] = next(self.coming)
+            self.drawn += 1
+        rng = np.random.default_rng([self.seed, 2000, step])
+        picked = np.sort(rng.choice(known, batch, replace=False))
+        items = [lesson(self.seed, int(index)) for index in picked]
+        return self.clips[picked], items, [questions(item, rng) for item in items]
+
+    def keep(self) -> None:
+        """Note what is drawn, for a training that goes on later."""
+        self.clips.flush()
+        write_json(self.count, self.drawn)
 
 
-def _lessons(seed: int, first: int, size: int) -> Iterator[list[Lesson]]:
-    """Endless batches, drawn in a process beside the training."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        jobs = ((seed, index) for index in range(first, 10**9))
-        # A bounded number ahead: the pool itself would draw without end.
-        ahead = [pool.apply_async(_small, (next(jobs),)) for _ in range(4 * size)]
-        while True:
-            batch = [ahead.pop(0).get() for _ in range(size)]
-            ahead += [pool.apply_async(_small, (next(jobs),)) for _ in range(size)]
-            yield batch
+def _small(job: tuple[int, int]) -> NDArray[np.uint8]:
+    return resize(clip(lesson(*job)), (SIDE, SIDE))
 
 
 def train(
     folder: str | Path,
+    work: str | Path,
     *,
-    steps: int = 2000,
+    steps: int = 1300,
+    look: int = 400,
     batch: int = 24,
+    lessons: int = 10000,
     rate: float = 2e-3,
     seed: int = 0,
     threads: int = 1,
+    minutes: float | None = None,
     every: int = 50,
-) -> None:
-    """Train the checkpoint in `folder`, or go on where an interrupted training left off.
+) -> bool:
+    """Train a checkpoint into `folder`, or go on where an interrupted training left off.
 
-    Same seed, steps and threads: same weights. The state of the optimiser is kept in
-    `folder`/../training until the end; the loss curve and the settings stay beside the weights.
+    For the first `look` steps the vision encoder alone learns to tell what a frame shows; then the
+    whole model learns to answer, while the encoder goes on with that: without it, hundreds of
+    steps pass before the decoder finds that there is anything to look at.
+
+    Same settings: same weights, interrupted or not (on one machine and version of torch). What an
+    interrupted training needs lies in `work`; the loss curve and the settings stay beside the
+    weights. Returns whether it is finished: False where `minutes` are over before.
     """
-    folder = Path(folder)
-    state = folder.parent / "training"
-    if not (folder / "config.json").is_file():
+    folder, work = Path(folder), Path(work)
+    settings: dict[str, Any] = {
+        "steps": steps,
+        "look": look,
+        "batch": batch,
+        "lessons": lessons,
+        "rate": rate,
+        "seed": seed,
+        "threads": threads,
+        "torch": str(torch.__version__),
+    }
+    _require_same_settings(work, settings)
+    if not (work / "state.safetensors").is_file():
         build(folder, seed)
     torch.set_num_threads(threads)
     teacher = _Teacher(folder)
     network = InternVLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     network.train()
+    torch.manual_seed(seed)
+    watcher = torch.nn.Linear(network.config.text_config.hidden_size, len(SHOWN))
     weights = dict(network.named_parameters())
+    weights |= {f"watcher.{name}": value for name, value in watcher.named_parameters()}
     optimiser = torch.optim.AdamW(weights.values(), lr=rate, weight_decay=0.02, betas=(0.9, 0.98))
-    first, losses = _resume(state, weights, optimiser)
+    losses, before = _resume(work, weights, optimiser)
     began = time.monotonic()
-    for step, items in enumerate(_lessons(seed, first * batch, batch), start=first):
-        if step >= steps:
-            break
-        warm = min(1.0, (step + 1) / 100)
-        cosine = 0.5 * (1 + np.cos(np.pi * step / steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate * warm * max(0.02, cosine)
-        loss = _loss(network, teacher.batch(items))
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        if (step + 1) % every == 0 or step + 1 == steps:
-            recent = float(np.mean(losses[-every:]))
-            pace = (time.monotonic() - began) / (step + 1 - first)
-            left = pace * (steps - step - 1) / 60
-            logger.warning("step %d of %d: loss %.4f, %.0f min left", step + 1, steps, recent, left)
-            _keep(state, weights, optimiser, losses)
-            network.save_pretrained(folder)
-            settings: dict[str, Any] = {
-                "steps": step + 1,
-                "batch": batch,
-                "rate": rate,
-                "seed": seed,
-            }
-            settings |= {
-                "planned_steps": steps,
-                "threads": threads,
-                "torch": str(torch.__version__),
-            }
-            write_json(folder / "training.json", settings)
-            rows = [
-                (i + every, float(np.mean(losses[i : i + every])))
-                for i in range(0, len(losses) - every + 1, every)
-            ]
-            write_tsv(folder / "loss.tsv", ("step", "loss"), rows)
+    with _Course(work, seed, lessons) as course:
+        for step in range(len(losses), steps):
+            since = step if step < look else step - look
+            cosine = max(0.02, 0.5 * (1 + np.cos(np.pi * step / steps)))
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1.0, (since + 1) / 100) * cosine
+            clips, items, asked = course.take(step, batch)
+            truth = torch.from_numpy(np.concatenate([shown(item) for item in items]))
+            if step < look:
+                visual = network.model.get_image_features(teacher.pixels(clips)).pooler_output
+                loss = told = _watched(watcher, visual, truth)
+            else:
+                answered, visual = _answered(network, teacher.batch(clips, asked))
+                told = _watched(watcher, visual, truth)
+                loss = answered + 0.1 * told
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
+            optimiser.step()
+            losses.append((float(told.detach()), None if step < look else float(answered.detach())))
+            spent = (time.monotonic() - began) / 60
+            over = minutes is not None and spent >= minutes
+            if (step + 1) % every == 0 or step + 1 == steps or over:
+                course.keep()
+                _keep(work, weights, optimiser, losses, before + spent)
+                network.save_pretrained(folder)
+                _describe(folder, settings, losses, before + spent, every)
+            if over:
+                break
+    return len(losses) == steps
 
 
-def _loss(network: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross-entropy of the answers' tokens; logits are computed for those alone."""
+def _require_same_settings(work: Path, settings: dict[str, Any]) -> None:
+    path = work / "settings.json"
+    if path.is_file():
+        known = read_json(path)
+        for key, value in settings.items():
+            if known.get(key) != value:
+                raise ConfigError(
+                    f"{work} holds a training with {key} {known.get(key)!r}, not {value!r}: go on "
+                    "with the same settings, or delete that folder"
+                )
+    write_json(path, settings)
+
+
+def _describe(
+    folder: Path,
+    settings: dict[str, Any],
+    losses: list[tuple[float, float | None]],
+    spent: float,
+    every: int,
+) -> None:
+    """The settings and the loss curve, beside the weights, and a line for the log."""
+    write_json(
+        folder / "training.json",
+        {**settings, "steps_done": len(losses), "minutes": round(spent, 1)},
+    )
+    rows = []
+    for end in range(every, len(losses) + 1, every):
+        part = losses[end - every : end]
+        answered = [b for _, b in part if b is not None]
+        seen = float(np.mean([a for a, _ in part]))
+        rows.append((end, seen, float(np.mean(answered)) if answered else None))
+    write_tsv(folder / "loss.tsv", ("step", "shown", "answers"), rows)
+    if rows:
+        step, seen, told = rows[-1]
+        tail = "" if told is None else f", answers {told:.3f}"
+        logger.warning(
+            "step %d of %d, %.0f min: shown %.3f%s", step, settings["steps"], spent, seen, tail
+        )
+
+
+def _watched(watcher: torch.nn.Linear, visual: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of what each frame shows, summed over SHOWN, told from its mean token."""
+    told = watcher(visual.reshape(len(truth), -1, visual.shape[-1]).mean(dim=1))
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(told, truth, reduction="sum")
+    return loss / len(truth)
+
+
+def _answered(network: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of the answers' tokens, logits for those alone; and the visual tokens."""
     visual = network.model.get_image_features(batch["pixels"]).pooler_output
     embedded = network.get_input_embeddings()(batch["ids"])
     where = (batch["ids"] == network.config.image_token_id)[..., None].expand_as(embedded)
@@ -271,33 +379,41 @@ def _loss(network: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     targets = batch["targets"][:, 1:]
     answered = targets != -100
     logits = network.lm_head(hidden[:, :-1][answered])
-    return torch.nn.functional.cross_entropy(logits, targets[answered])
+    return torch.nn.functional.cross_entropy(logits, targets[answered]), visual
 
 
 def _keep(
-    state: Path, weights: dict[str, Any], optimiser: torch.optim.Optimizer, losses: list[float]
+    work: Path,
+    weights: dict[str, Any],
+    optimiser: torch.optim.Optimizer,
+    losses: list[tuple[float, float | None]],
+    spent: float,
 ) -> None:
-    state.mkdir(parents=True, exist_ok=True)
     tensors = {f"weight.{name}": weight.detach().clone() for name, weight in weights.items()}
     for name, weight in weights.items():
-        for key, value in optimiser.state[weight].items():
+        for key, value in optimiser.state.get(weight, {}).items():
             tensors[f"{key}.{name}"] = value.detach().clone()
-    save_file(tensors, state / "state.tmp")
-    write_json(state / "losses.json", losses)
-    (state / "state.tmp").replace(state / "state.safetensors")
+    note = json.dumps({"losses": losses, "minutes": spent})
+    with atomic_path(work / "state.safetensors") as partial:
+        save_file(tensors, partial, {"progress": note})
 
 
 def _resume(
-    state: Path, weights: dict[str, Any], optimiser: torch.optim.Optimizer
-) -> tuple[int, list[float]]:
-    if not (state / "state.safetensors").is_file():
-        return 0, []
-    tensors = load_file(state / "state.safetensors")
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.copy_(tensors[f"weight.{name}"])
-            optimiser.state[weight] = {
-                key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-    losses = json.loads((state / "losses.json").read_text())
-    return len(losses), losses
+    work: Path, weights: dict[str, Any], optimiser: torch.optim.Optimizer
+) -> tuple[list[tuple[float, float | None]], float]:
+    """Losses and minutes so far; weights and moments as they were."""
+    path = work / "state.safetensors"
+    if not path.is_file():
+        return [], 0.0
+    with safe_open(path, "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+        names = set(file.keys())
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(file.get_tensor(f"weight.{name}"))
+                if f"step.{name}" in names:
+                    optimiser.state[weight] = {
+                        key: file.get_tensor(f"{key}.{name}")
+                        for key in ("step", "exp_avg", "exp_avg_sq")
+                    }
+    return [(a, b) for a, b in progress["losses"]], progress["minutes"]
