@@ -567,7 +567,8 @@ def text_table(result: Mapping[str, Any]) -> str:
     resamples = result["bootstrap"]["resamples"]
     rows: list[Sequence[str]] = [("", "value", "95 % interval" if resamples else "", "")]
     for name, entry in result["metrics"].items():
-        rows.append((name, _shown(name, entry["value"]), _span(name, entry), MEANINGS[name]))
+        meaning = entry.get("reason", MEANINGS[name])
+        rows.append((name, _shown(name, entry["value"]), _span(name, entry), meaning))
     for category, entries in result["categories"].items():
         entry = entries["auc"]
         who = f"{category} ({entries['videos']} videos) and all normal videos"

@@ -67,7 +67,7 @@ def rank(video: ArrayLike, scores: ArrayLike, positive: ArrayLike, negative: Arr
     values = np.asarray(scores, dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataError(f"score {int(np.flatnonzero(~np.isfinite(values))[0])} is not finite")
-    order = np.argsort(-values, kind="stable")
+    order = np.argsort(-values)
     values = values[order]
     last = _last_of_each(values)
     return Ranking(
@@ -88,7 +88,7 @@ def _last_of_each(falling: Floats) -> Ints:
 
 def auc(tp: Floats, fp: Floats) -> float:
     """Area under the ROC curve of cumulative counts [G]; equal scores count half."""
-    if not len(tp) or not tp[-1] or not fp[-1]:
+    if _one_class(tp, fp):
         return float("nan")
     width = np.diff(fp, prepend=0.0)
     # 2 tp - (step of tp) = sum of this and the last tp: whole numbers, so that the sum is exact.
@@ -97,14 +97,14 @@ def auc(tp: Floats, fp: Floats) -> float:
 
 def ap_step(tp: Floats, fp: Floats) -> float:
     """Step-wise average precision of cumulative counts [G]."""
-    if not len(tp) or not tp[-1]:
+    if _one_class(tp, fp):
         return float("nan")
     return float(np.dot(np.diff(tp, prepend=0.0), _precision(tp, fp)) / tp[-1])
 
 
 def ap_trapezoid(tp: Floats, fp: Floats) -> float:
     """Trapezoid area under the precision-recall curve of cumulative counts [G], from (0, 1)."""
-    if not len(tp) or not tp[-1]:
+    if _one_class(tp, fp):
         return float("nan")
     precision = _precision(tp, fp)
     before = np.concatenate(([1.0], precision[:-1]))
@@ -113,11 +113,16 @@ def ap_trapezoid(tp: Floats, fp: Floats) -> float:
 
 def best_f1(tp: Floats, fp: Floats) -> tuple[float, int]:
     """The largest F1 over all thresholds, and the index of its score (the threshold: s >= it)."""
-    if not len(tp) or not tp[-1]:
+    if _one_class(tp, fp):
         return float("nan"), -1
     f1 = 2 * tp / (tp + fp + tp[-1])
     at = int(np.argmax(f1))
     return float(f1[at]), at
+
+
+def _one_class(tp: Floats, fp: Floats) -> bool:
+    """Whether there is nothing to tell apart."""
+    return not len(tp) or not tp[-1] or not fp[-1]
 
 
 def _precision(tp: Floats, fp: Floats) -> Floats:
