@@ -27,9 +27,9 @@ def add_commands(commands: Any) -> None:
     )
     model.add_argument("--out", required=True, metavar="FOLDER", help="of the checkpoint")
     model.add_argument("--work", required=True, metavar="FOLDER", help="clips, optimiser state")
-    model.add_argument("--steps", type=int, default=1300)
+    model.add_argument("--steps", type=int, default=1400)
     model.add_argument(
-        "--look", type=int, default=400, help="steps in which the vision encoder learns alone"
+        "--look", type=int, default=450, help="steps in which the vision encoder learns alone"
     )
     model.add_argument("--batch", type=int, default=24, help="clips a step")
     model.add_argument("--lessons", type=int, default=10000, help="clips in the whole course")

@@ -202,16 +202,17 @@ class _Course:
             file, mode="r+" if drawn else "w+", dtype=np.uint8, shape=shape
         )
         self.drawn: int = drawn
-        self.pool = multiprocessing.get_context("spawn").Pool(1)
+        self.pool = multiprocessing.get_context("spawn").Pool(1) if drawn < size else None
         jobs = [(seed, index) for index in range(drawn, size)]
-        self.coming = self.pool.imap(_small, jobs, chunksize=8)
+        self.coming = self.pool.imap(_small, jobs, chunksize=8) if self.pool else iter(())
 
     def __enter__(self) -> _Course:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.pool.terminate()
-        self.pool.join()
+        if self.pool:
+            self.pool.terminate()
+            self.pool.join()
 
     def take(
         self, step: int, batch: int
@@ -240,8 +241,8 @@ def train(
     folder: str | Path,
     work: str | Path,
     *,
-    steps: int = 1300,
-    look: int = 400,
+    steps: int = 1400,
+    look: int = 450,
     batch: int = 24,
     lessons: int = 10000,
     rate: float = 2e-3,
@@ -272,7 +273,7 @@ def train(
         "torch": str(torch.__version__),
     }
     _require_same_settings(work, settings)
-    if not (work / "state.safetensors").is_file():
+    if not (work / "state.safetensors").is_file() or not (folder / "config.json").is_file():
         build(folder, seed)
     torch.set_num_threads(threads)
     teacher = _Teacher(folder)
