@@ -33,13 +33,18 @@ CURVES: dict[str, Callable[[Floats, Floats], float]] = {
     "ap_trapezoid": metrics.ap_trapezoid,
 }
 
+AREAS = {
+    "auc": "ROC-AUC",
+    "ap_step": "step-wise average precision",
+    "ap_trapezoid": "trapezoid area under the precision-recall curve",
+}
+
 MEANINGS = {
-    "auc": "ROC-AUC over the frames of all annotated videos",
-    "ap_step": "step-wise average precision over the frames of all annotated videos",
-    "ap_trapezoid": "trapezoid area under the precision-recall curve, all annotated videos",
-    "auc_abnormal": "ROC-AUC over the frames of abnormal videos alone: localisation",
-    "ap_step_abnormal": "step-wise average precision over the frames of abnormal videos alone",
-    "ap_trapezoid_abnormal": "trapezoid precision-recall area over abnormal videos alone",
+    **{name: f"{area}, frames of all annotated videos" for name, area in AREAS.items()},
+    **{
+        f"{name}_abnormal": f"{area}, frames of abnormal videos alone: localisation"
+        for name, area in AREAS.items()
+    },
     "video_auc": "ROC-AUC of whole videos, each by its highest score",
     "best_f1": "largest F1 over frames for any threshold; chosen on these videos, so optimistic",
     "f1_at_tau": "F1 over frames at the detector's threshold tau",
@@ -380,6 +385,15 @@ class _Table:
             return "there is no normal video"
         return "no normal frame" if positive else "no frame is anomalous"
 
+    def rests_on_one_video(self, name: str) -> bool:
+        """Whether resamples of the videos cannot vary it."""
+        base, _, category = name.removesuffix("]").partition("[")
+        if category and base.endswith("_abnormal"):
+            return len(np.unique(self.categories[category][1].video)) < 2
+        if base.endswith("_abnormal"):
+            return len(np.unique(self.abnormal.video)) < 2
+        return len(self.videos) < 2
+
     def best_threshold(self) -> float | None:
         """The score of largest F1: frames that reach it are called anomalous."""
         index = metrics.best_f1(*self.frames.counts())[1]
@@ -447,8 +461,10 @@ def _entry(name: str, estimate: metrics.Estimate, table: _Table) -> dict[str, An
         "high": _number(estimate.high),
         "n_resamples": estimate.n_resamples,
     }
+    if entry["value"] is None or table.rests_on_one_video(name):
+        entry |= {"low": None, "high": None, "n_resamples": 0}
     if entry["value"] is None:
-        entry |= {"low": None, "high": None, "n_resamples": 0, "reason": table.why_undefined(name)}
+        entry["reason"] = table.why_undefined(name)
     return entry
 
 
@@ -534,7 +550,7 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
     for category, entries in result["categories"].items():
         for name in ("auc", "ap_step", "ap_trapezoid", "auc_abnormal"):
             who = "videos alone" if name == "auc_abnormal" else "videos and all normal ones"
-            meaning = f"{MEANINGS[name].split(' over ')[0]} over the frames of {category} {who}"
+            meaning = f"{AREAS[name.removesuffix('_abnormal')]}, frames of {category} {who}"
             rows.append(_row(f"{name}[{category}]", entries[name], meaning))
     for baseline in result["baselines"]:
         for name in (*CURVES, *(f"{curve}_abnormal" for curve in CURVES)):

@@ -180,6 +180,18 @@ def test_by_hand():
     assert result["categories"]["y"]["auc"]["value"] == pytest.approx(roc_auc_score(labels, both))
 
 
+def test_one_video_has_no_interval():
+    videos = [
+        video("a", 40, ((10, 20),), [0.1, 0.9, 0.8, 0.2], categories=("x",)),
+        video("n", 30, (), [0.0, 0.7, 0.1]),
+    ]
+    result = evaluate.evaluate(videos, tau=0.5, resamples=20)
+    for entry in (result["metrics"]["auc_abnormal"], result["categories"]["x"]["auc_abnormal"]):
+        assert entry["value"] == 1
+        assert (entry["low"], entry["high"], entry["n_resamples"]) == (None, None, 0)
+    assert 0 < result["metrics"]["auc"]["n_resamples"] < 20  # some resamples have one class
+
+
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.data())
 def test_as_expanded_frames(data):
