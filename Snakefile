@@ -49,9 +49,9 @@ localrules:
     all,
 
 
+# Scores and events of every test video; metrics and figures where there are annotations.
 rule all:
     default_target: True
-    """Scores and events of every test video; metrics and figures where there are annotations."""
     input:
         events=events_of_test_videos,
         annotations="<results>/annotations/test.tsv",

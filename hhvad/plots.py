@@ -132,7 +132,7 @@ def saliency(values: Floats, prompts: Sequence[str]) -> Figure:
         rows = -(-len(prompts) // columns)
         figure = _figure(3.7 * columns + 0.8, 3.2 * rows)
         grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-        image = None
+        image: Any = None
         for axes, value, prompt in zip(grid, values, prompts, strict=False):
             image = _map(axes, value, 0.0, 1.0)
             axes.set_title(prompt, fontsize=10, loc="left")
@@ -168,7 +168,15 @@ def agreement(values: Floats, prompts: Sequence[str], k: int) -> Figure:
     with mpl.rc_context(STYLE):
         figure = _figure(4.6 * 2 + 1, 4.4)
         left, right = figure.subplots(1, 2)
-        _table(left, np.corrcoef(ranks), prompts, "{:.2f}", "rank correlation of saliency", -1, 1)
+        _table(
+            left,
+            np.atleast_2d(np.corrcoef(ranks)),
+            prompts,
+            "{:.2f}",
+            "rank correlation of saliency",
+            -1,
+            1,
+        )
         _table(right, shared, prompts, "{:.0f}", f"heads shared among the top {k}", 0, k)
     return figure
 

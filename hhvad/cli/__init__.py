@@ -14,7 +14,18 @@ from importlib import import_module
 from hhvad import __version__
 from hhvad.errors import HHVADError
 
-STAGES = ("videos", "capture", "heads", "detect", "datasets", "demo", "plots", "operate", "bench", "run")
+STAGES = (
+    "videos",
+    "capture",
+    "heads",
+    "detect",
+    "plots",
+    "datasets",
+    "demo",
+    "operate",
+    "bench",
+    "run",
+)
 
 
 class _Parser(argparse.ArgumentParser):
