@@ -2,19 +2,23 @@
 
 All decoding happens in a child process with a time limit and a memory limit: decoders hang, leak
 and crash on broken files. The child is this module (`python -m hhvad.video`). It reads one JSON
-line from its standard input and answers on its standard output with records of one byte and a body:
+line from its standard input and answers on its standard output:
 
-| record | body |
+| answer | meaning |
 |---|---|
-| `J` | JSON up to the end: the probe |
-| `F` | a picture, height x width x 3 bytes; as many of these as were asked for, then |
-| `.` | nothing: the file was decoded to its end and holds as many frames as the probe counted |
-| `E` | text up to the end: what is wrong with the file |
+| `J` and JSON | the probe |
+| `F` | the next picture lies in the next slot of the shared memory |
+| `.` | after the last one: the file was decoded to its end, and all its frames are there |
+| `E` and text | what is wrong with the file |
 
-decord decodes; PyAV does where decord cannot open the file, counts other frames, sees another first
-picture, or where the picture is stored turned (PyAV's pictures are then turned upright here). Which
-one it is stands in the probe. Only containers that hold their own pictures are opened: a playlist
-named .mp4 would show frames of other files.
+The shared memory is a ring of slots; a byte on the child's standard input frees the oldest.
+
+decord decodes short MP4 and Matroska files. PyAV decodes what decord does not open, counts or shows
+alike, what is stored turned (and is turned upright here), and long files: decord reads packets and
+decodes pictures ahead without bound, so it gets no file whose packets and pictures would not all
+fit. Which one it is follows from the file alone and stands in the probe; their pictures are equal.
+Only containers that hold their own pictures are opened: a playlist named .mp4 would show frames of
+other files.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import os
 import resource
 import signal
@@ -31,7 +36,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -49,6 +54,8 @@ if TYPE_CHECKING:
 MAX_SIDE = 16384  # pixels; a header that claims more is damaged
 MAX_PIXELS = 64_000_000
 MAX_MEMORY = 8 * 2**30  # bytes that the child may map
+_SHARED = 64 * 2**20  # bytes of pictures that the child may be ahead
+_DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
 _FINGERPRINTED = 2**20  # bytes at either end of the file
 
 _OPEN = {
@@ -133,20 +140,32 @@ def frames(
         "frames": info.frames,
         "size": [info.height, info.width],
     }
-    with _child(job, path, timeout) as child:
-        yield _receive(child, info, indices)
+    picture = info.height * info.width * 3
+    slots = min(max(2, _SHARED // picture), 256)
+    memory = os.memfd_create("hhvad-frames")
+    try:
+        os.ftruncate(memory, slots * picture)
+        ring = mmap.mmap(memory, slots * picture)
+        job |= {"memory": memory, "slots": slots}
+        with _child(job, path, timeout, pass_fds=(memory,)) as child:
+            yield _receive(child, ring, (slots, info.height, info.width, 3), indices)
+    finally:
+        os.close(memory)
 
 
-def _receive(child: _Child, info: Probe, indices: Sequence[int]) -> Iterator[Picture]:
+def _receive(
+    child: _Child, memory: mmap.mmap, shape: tuple[int, ...], indices: Sequence[int]
+) -> Iterator[Picture]:
     import numpy as np
 
-    position, picture = -1, np.empty(0, np.uint8)
+    ring = np.frombuffer(memory, np.uint8).reshape(shape)
+    slot, position, picture = 0, -1, ring[0]
     for index in indices:
         if index != position:
             child.expect(b"F")
-            picture = np.empty((info.height, info.width, 3), np.uint8)
-            child.fill(picture.data.cast("B"))
-            position = index
+            picture = ring[slot].copy()
+            child.free()
+            slot, position = (slot + 1) % len(ring), index
         yield picture
     child.expect(b".")
 
@@ -210,13 +229,10 @@ class _Child:
         if found != kind:
             raise self.died()
 
-    def fill(self, buffer: memoryview) -> None:
-        done = 0
-        while done < len(buffer):
-            count = self.output.readinto(buffer[done:])  # type: ignore[attr-defined]
-            if not count:
-                raise self.died()
-            done += count
+    def free(self) -> None:
+        """Give the oldest slot back."""
+        with suppress(BrokenPipeError):  # it was the last that the child waited for, or it died
+            self.input.write(b".")
 
     def died(self) -> VideoError:
         if self.late.is_set():
@@ -228,13 +244,17 @@ class _Child:
 
 
 @contextmanager
-def _child(job: dict[str, Any], path: str | Path, timeout: float) -> Iterator[_Child]:
+def _child(
+    job: dict[str, Any], path: str | Path, timeout: float, pass_fds: tuple[int, ...] = ()
+) -> Iterator[_Child]:
     """The child at work on `job`. It is dead at the time limit, and when the block is left."""
     # -P: modules are not looked for in the working directory, where anything may lie.
     command = [sys.executable, "-P", "-m", "hhvad.video"]
     line = json.dumps({**job, "timeout": timeout}).encode() + b"\n"
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0) as process:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, bufsize=0, pass_fds=pass_fds
+    ) as process:
         child = _Child(path, timeout, process)
         timer = threading.Timer(timeout, child.kill)
         timer.daemon = True
@@ -256,38 +276,52 @@ def _child(job: dict[str, Any], path: str | Path, timeout: float) -> Iterator[_C
 
 def _main() -> int:
     job = json.loads(sys.stdin.readline())
-    _limit(job["timeout"])
+    free = threading.Semaphore(job.get("slots", 0))
+    _limit(job["timeout"], free)
     output = _take_output()
     try:
         if job["do"] == "probe":
             output.write(b"J" + json.dumps(asdict(_probe(job["path"]))).encode())
         else:
-            decode = _decode_decord if job["decoder"] == "decord" else _decode_av
-            for picture in decode(job):
-                output.write(b"F")
-                output.write(picture.data)
-            output.write(b".")
+            _send(job, output, free)
     except VideoError as error:
         output.write(b"E" + " ".join(str(error).split()).encode())
-    except BrokenPipeError:
-        os._exit(1)
     output.flush()
     os._exit(0)  # decoders may hang in their destructors
 
 
-def _limit(timeout: float) -> None:
-    """Make sure that this process ends, whatever becomes of its parent, and stays in bounds."""
+def _send(job: dict[str, Any], output: IO[bytes], free: threading.Semaphore) -> None:
+    import numpy as np
+
+    slots, (height, width) = job["slots"], job["size"]
+    memory = mmap.mmap(job["memory"], slots * height * width * 3)
+    ring = np.frombuffer(memory, np.uint8).reshape(slots, height, width, 3)
+    decode = _decode_decord if job["decoder"] == "decord" else _decode_av
+    for number, picture in enumerate(decode(job)):
+        free.acquire()
+        ring[number % slots] = picture
+        output.write(b"F")
+        output.flush()
+    output.write(b".")
+
+
+def _limit(timeout: float, free: threading.Semaphore) -> None:
+    """Make sure that this process ends, whatever becomes of its parent, and stays in bounds.
+
+    Each byte that the parent sends frees a slot.
+    """
     signal.alarm(math.ceil(timeout) + 5)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
-    def watch() -> None:
-        os.read(0, 1)  # returns when the parent is gone
-        os._exit(1)
+    def listen() -> None:
+        while got := os.read(0, 4096):
+            free.release(len(got))
+        os._exit(1)  # the parent is gone
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
 
 
 def _take_output() -> IO[bytes]:
@@ -295,7 +329,7 @@ def _take_output() -> IO[bytes]:
 
     Python's own errors still reach standard error: they are bugs.
     """
-    output = os.fdopen(os.dup(1), "wb", buffering=1 << 20)
+    output = os.fdopen(os.dup(1), "wb")
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -319,8 +353,9 @@ def _probe(path: str) -> Probe:
             if not 0 < rate <= 10_000:
                 raise VideoError(f"its header claims {rate} frames a second; it is damaged")
             unit = stream.time_base or Fraction(0)
+            kind = container.format.name
             promised, length = stream.frames, _seconds(stream.metadata.get("DURATION", ""))
-            if container.format.name == "avi":  # counts the empty packets that lengthen a frame
+            if kind == "avi":  # counts the empty packets that lengthen a frame
                 promised, length = 0, float(promised * unit)
             # Discarded: cut off by an edit list, decoded but never shown.
             packets = [(p.pts, p.is_discard) for p in container.demux(stream) if p.size]
@@ -351,7 +386,14 @@ def _probe(path: str) -> Probe:
         raise VideoError(f"its picture is to be turned by {rotation} degrees, no right angle")
     if rotation % 180:
         width, height = height, width
-    agreed = rotation == 0 and _decord_agrees(path, count, _picture(first, height, width))
+    size = Path(path).stat().st_size
+    decord = (
+        rotation == 0
+        and kind.startswith(("mov", "matroska"))  # elsewhere it loses frames
+        and len(set(times)) == count
+        and size + count * width * height * 3 <= _DECORD_MEMORY
+        and _decord_agrees(path, count, _picture(first, height, width))
+    )
     return Probe(
         fps=float(rate),
         fps_fraction=f"{rate.numerator}/{rate.denominator}",
@@ -361,8 +403,8 @@ def _probe(path: str) -> Probe:
         duration=float(times[-1] - times[0] + 1 / rate if times else count / rate),
         codec=codec,
         rotation=rotation,
-        decoder="decord" if agreed else "pyav",
-        bytes=Path(path).stat().st_size,
+        decoder="decord" if decord else "pyav",
+        bytes=size,
         fingerprint=fingerprint(path),
     )
 
@@ -424,11 +466,17 @@ def _decord_agrees(path: str, count: int, first: Picture) -> bool:
         if len(reader) != count:
             return False
         picture = reader.next().asnumpy()
-    except (decord.DECORDError, RuntimeError, AssertionError, StopIteration):
+    except _decord_errors():
         return False
     if picture.shape != first.shape:
         return False
     return bool(np.abs(picture.astype(np.int16) - first).mean() < 2)
+
+
+def _decord_errors() -> tuple[type[Exception], ...]:
+    from decord._ffi.base import DECORDError, DECORDLimitReachedError
+
+    return DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration
 
 
 def _decode_decord(job: dict[str, Any]) -> Iterator[Picture]:
@@ -464,7 +512,7 @@ def _decode_decord(job: dict[str, Any]) -> Iterator[Picture]:
                 raise VideoError(f"decord sees frame {index} in shape {picture.shape}")
             if index in wanted:
                 yield picture
-    except (decord.DECORDError, RuntimeError, StopIteration) as error:
+    except _decord_errors() as error:
         raise VideoError("decord does not decode all of it; it is damaged") from error
 
 

@@ -27,12 +27,12 @@ def add_commands(commands: Any) -> None:
     )
     model.add_argument("--out", required=True, metavar="FOLDER", help="of the checkpoint")
     model.add_argument("--work", required=True, metavar="FOLDER", help="clips, optimiser state")
-    model.add_argument("--steps", type=int, default=1400)
+    model.add_argument("--steps", type=int, default=3100)
     model.add_argument(
-        "--look", type=int, default=450, help="steps in which the vision encoder learns alone"
+        "--look", type=int, default=800, help="steps in which the vision encoder learns alone"
     )
     model.add_argument("--batch", type=int, default=24, help="clips a step")
-    model.add_argument("--lessons", type=int, default=10000, help="clips in the whole course")
+    model.add_argument("--lessons", type=int, default=24000, help="clips in the whole course")
     model.add_argument("--seed", type=int, default=0)
     model.add_argument("--threads", type=int, default=1)
     model.add_argument("--minutes", type=float, help="stop then; the same command goes on later")

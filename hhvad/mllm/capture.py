@@ -653,7 +653,7 @@ def _tokenizer(folder: Path) -> Any:
             "it with the weights"
         )
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(  # nosec B615: a local folder
+        tokenizer = transformers.AutoTokenizer.from_pretrained(  # nosec B615
             folder, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:

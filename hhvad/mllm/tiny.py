@@ -52,14 +52,15 @@ def build(folder: str | Path, seed: int = 0) -> Path:
     config = InternVLConfig(
         image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=TOKENS_PER_FRAME,
+        downsample_ratio=0.25,
         tie_word_embeddings=True,
         vision_config={
             "hidden_size": 96,
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
-            "intermediate_size": 288,
+            "intermediate_size": 256,
             "image_size": [SIDE, SIDE],
-            "patch_size": [14, 14],
+            "patch_size": [7, 7],
         },
         text_config={
             "model_type": "qwen2",
@@ -241,10 +242,10 @@ def train(
     folder: str | Path,
     work: str | Path,
     *,
-    steps: int = 1400,
-    look: int = 450,
+    steps: int = 3100,
+    look: int = 800,
     batch: int = 24,
-    lessons: int = 10000,
+    lessons: int = 24000,
     rate: float = 2e-3,
     seed: int = 0,
     threads: int = 1,
@@ -277,7 +278,7 @@ def train(
         build(folder, seed)
     torch.set_num_threads(threads)
     teacher = _Teacher(folder)
-    network = InternVLForConditionalGeneration.from_pretrained(  # nosec B615: a local folder
+    network = InternVLForConditionalGeneration.from_pretrained(  # nosec B615
         folder, dtype=torch.float32
     )
     network.train()

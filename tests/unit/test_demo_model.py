@@ -154,4 +154,4 @@ def test_train_demo_model_refuses_other_settings(tmp_path, capsys):
     (tmp_path / "settings.json").write_text('{"steps": 5}')
     command = ["train-demo-model", "--out", str(tmp_path / "m"), "--work", str(tmp_path)]
     assert main(command) == 2
-    assert "steps 5, not 1400" in capsys.readouterr().err
+    assert "steps 5, not 3100" in capsys.readouterr().err

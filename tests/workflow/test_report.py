@@ -1,0 +1,79 @@
+"""The report page, opened in a real headless Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Study
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage", "--window-size=1400,1000",
+)  # fmt: skip
+
+
+@pytest.fixture
+def browser(tmp_path: Path):
+    if not CHROMIUM or not DRIVER:
+        pytest.skip("no chromium and chromedriver here: the page cannot be opened")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def wait_for(driver, text: str) -> None:
+    from selenium.webdriver.common.by import By
+
+    end = time.monotonic() + 20
+    while text not in driver.find_element(By.TAG_NAME, "body").text:
+        assert time.monotonic() < end, driver.find_element(By.TAG_NAME, "body").text
+        time.sleep(0.2)
+
+
+def click(driver, text: str) -> None:
+    from selenium.webdriver.common.by import By
+
+    (link, *_) = driver.find_elements(
+        By.XPATH, f"//*[self::a or self::button][contains(., '{text}')]"
+    )
+    driver.execute_script("arguments[0].click()", link)
+
+
+def test_the_report_opens_and_shows_its_figures(finished: Study, browser):
+    done = finished.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stdout
+    page = finished.folder / "report.html"
+    browser.get(page.as_uri())
+    wait_for(browser, "Results")
+    text = page.read_text(encoding="utf-8")
+    for figure in ("rss.svg", "saliency.svg", "agreement.svg", "features.svg", "roc.svg", "pr.svg"):
+        assert f"figures/demo/{figure}" in text
+    for category, shown in (
+        ("Heads", "RSS map"),
+        ("Metrics", "precision-recall"),
+        ("Videos", finished_test_video(finished)),
+    ):
+        wait_for(browser, category)
+        click(browser, category)
+        wait_for(browser, shown)
+        browser.get(page.as_uri())
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    # The page's own fonts and styles come with it; it must ask the network for nothing.
+    assert severe == []
+
+
+def finished_test_video(study: Study) -> str:
+    return next(row["video"] for row in study.rows if row["split"] == "test")
