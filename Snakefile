@@ -53,6 +53,7 @@ localrules:
 rule all:
     default_target: True
     input:
+        scores=scores_of_test_videos,
         events=events_of_test_videos,
         annotations="<results>/annotations/test.tsv",
         results=results_of_annotated_videos,

@@ -4,9 +4,9 @@
 rule capture_heads:
     """Capture every head's output at the last prompt position: one artifact a (video, prompt)."""
     input:
-        # Frames are temporary and made again when needed: that alone makes no capture stale. A
-        # changed video does (through its probe), and so do the sampling's values (in params).
-        frames=ancient("<results>/frames/{view}/{video}.h5"),
+        # Frames of segments are temporary. What they depend on makes the capture stale: the video
+        # through its probe, the sampling through params.
+        frames="<results>/frames/{view}/{video}.h5",
         probe="<results>/probe/{video}.json",
     output:
         "<results>/heads/{model}/{view}/{prompt}/{video}.h5",

@@ -198,6 +198,11 @@ def video_annotation(wildcards):
     )
 
 
+def scores_of_test_videos(wildcards):
+    """Segment scores of every test video."""
+    return [f"<results>/scores/{MODEL}/{name}.tsv" for name in TEST]
+
+
 def events_of_test_videos(wildcards):
     """Detected events of every test video."""
     return [f"<results>/events/{MODEL}/{name}.tsv" for name in TEST]
@@ -228,11 +233,20 @@ def config_digest(section, keys):
     return digest({key: config[section][key] for key in keys})
 
 
-def frames_mb(wildcards, input):
-    """Disk that a video's frames take at most, from the size of its file where that is known."""
+def frames_mb(wildcards):
+    """Disk that the frames of a whole video take."""
+    return sets_of_frames_mb(1)
+
+
+def segments_mb(wildcards, input):
+    """Disk that the frames of all segments take: a MiB of video rarely holds more than four."""
+    return sets_of_frames_mb(4 * max(1, input.size_mb))
+
+
+def sets_of_frames_mb(sets):
+    """MiB of `sets` times F frames, and some for the file around them."""
     height, width = config["sampling"]["size"]
-    sets = 1 if wildcards.view == "video" else max(1, int(input.size_mb))
-    return 100 + sets * config["sampling"]["frames"] * height * width * 3 // 2**20
+    return 100 + int(sets * config["sampling"]["frames"] * height * width * 3 / 2**20)
 
 
 def capture_minutes(wildcards, attempt):

@@ -55,16 +55,19 @@ rule check_annotations:
 
 
 rule sample_frames:
-    """Decode the video once, in order, and keep F frames of the whole video or of each segment."""
+    """Decode the video once, in order, and keep F frames of the whole video.
+
+    They stay: a new prompt then asks the calibration videos without decoding them again.
+    """
     input:
         video=video_file,
         probe="<results>/probe/{video}.json",
     output:
-        temp("<results>/frames/{view}/{video}.h5"),
+        "<results>/frames/video/{video}.h5",
     log:
-        "<logs>/sample_frames/{view}/{video}.log",
+        "<logs>/sample_frames/{video}.log",
     benchmark:
-        "<benchmarks>/sample_frames/{view}/{video}.tsv"
+        "<benchmarks>/sample_frames/{video}.tsv"
     conda:
         "../envs/gpu.yaml"
     threads: config["sampling"]["threads"]
@@ -74,6 +77,7 @@ rule sample_frames:
         disk_mb=frames_mb,
     params:
         path=video_path,
+        view="video",
         frames=config["sampling"]["frames"],
         segment_length=config["sampling"]["segment_length"],
         size=config["sampling"]["size"],
@@ -84,10 +88,32 @@ rule sample_frames:
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
         " --probe {input.probe:q}"
-        " --view {wildcards.view}"
+        " --view {params.view}"
         " --frames {params.frames}"
         " --segment-length {params.segment_length}"
         " --size {params.size}"
         " --threads {threads}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
+
+
+use rule sample_frames as sample_segments with:
+    # F frames of each segment: large, asked one prompt, and gone when that capture is there.
+    output:
+        temp("<results>/frames/segments/{video}.h5"),
+    log:
+        "<logs>/sample_segments/{video}.log",
+    benchmark:
+        "<benchmarks>/sample_segments/{video}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        disk_mb=segments_mb,
+    params:
+        path=video_path,
+        view="segments",
+        frames=config["sampling"]["frames"],
+        segment_length=config["sampling"]["segment_length"],
+        size=config["sampling"]["size"],
+        timeout=config["sampling"]["timeout"],
+        schema=SCHEMA_VERSIONS["frames"],

@@ -137,14 +137,14 @@ def new_study(tmp_path: Path) -> Study:
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = make_study(tmp_path_factory.mktemp("finished") / "study")
-    done = study.snakemake("--notemp")
+    done = study.snakemake()
     assert done.returncode == 0, done.stdout
     return study
 
 
 @pytest.fixture
 def finished(_finished: Study, tmp_path: Path) -> Study:
-    """A copy of a study that has run to its end, frames kept."""
+    """A copy of a study that has run to its end."""
     return _finished.copy(tmp_path / "study")
 
 

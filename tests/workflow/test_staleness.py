@@ -18,7 +18,7 @@ AFTER_SALIENCY = AFTER_CAPTURE - {"score_saliency"}
 GRID = {"first": 0.2, "last": 0.8, "count": 7}
 REPORT = {"report_metrics", "plot_curves", "check_annotations", "all"}
 OF_A_VIDEO = {
-    "make_demo_video", "probe_video", "sample_frames", "capture_heads", "score_video",
+    "make_demo_video", "probe_video", "sample_segments", "capture_heads", "score_video",
     "localize_events", "plot_video",
 }  # fmt: skip
 
@@ -132,7 +132,7 @@ def test_new_model(finished: Study, change: dict):
     before = finished.planned("--forceall")
     finished.change_config(model=change)
     jobs = finished.planned()
-    assert rules(jobs) == {"capture_heads"} | AFTER_CAPTURE
+    assert rules(jobs) == {"sample_segments", "capture_heads"} | AFTER_CAPTURE
     assert len(wildcards(jobs, "capture_heads")) == len(wildcards(before, "capture_heads"))
 
 
@@ -152,16 +152,9 @@ def test_a_replaced_video_makes_its_own_results_stale(finished: Study):
     assert "score_saliency" not in rules(jobs)
 
 
-def test_without_kept_frames_a_new_prompt_samples_but_recaptures_nothing_else(finished: Study):
-    for file in finished.folder.glob("results/frames/*/*.h5"):
-        file.unlink()
-    assert finished.planned() == {}
-    prompts = finished.prompts
-    prompts["prompts"]["new"] = "Is there anything here that should worry us?"
-    finished.write_prompts(prompts)
-    jobs = finished.planned()
-    assert {w["prompt"] for w in wildcards(jobs, "capture_heads")} == {"new"}
-    assert {w["view"] for w in wildcards(jobs, "sample_frames")} == {"video"}
+def test_frames_of_segments_are_gone_and_nothing_misses_them(finished: Study):
+    assert not list(finished.folder.glob("results/frames/segments/*.h5"))
+    assert list(finished.folder.glob("results/frames/video/*.h5"))
 
 
 def test_deleting_one_artifact_reruns_what_needs_it(finished: Study):
