@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
+import av
+import numpy as np
 import pytest
 from conftest import Study
 
@@ -11,10 +15,31 @@ BAD = {
 }
 
 
+def without_pictures(sound: bool) -> bytes:
+    """An mp4 whose one stream is sound, or a video stream of no frames."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        if sound:
+            stream = container.add_stream("aac", rate=44100)
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            frame.sample_rate = 44100
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        else:
+            container.add_stream("mpeg4", rate=25, width=64, height=64)
+            container.start_encoding()
+    return file.getvalue()
+
+
 def test_bad_videos_fail_alone_and_are_listed(finished: Study):
     good = next(r for r in finished.rows if r["split"] == "test")
     whole = (finished.folder / good["path"]).read_bytes()
-    files = {**BAD, "truncated": whole[: len(whole) // 2]}
+    files = {
+        **BAD,
+        "truncated": whole[: len(whole) // 2],
+        "audio-only": without_pictures(sound=True),
+        "zero-frame": without_pictures(sound=False),
+    }
     folder = finished.folder / "videos"
     folder.mkdir()
     rows = finished.rows

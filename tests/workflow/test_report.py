@@ -38,7 +38,7 @@ def wait_for(driver, text: str) -> None:
     from selenium.webdriver.common.by import By
 
     end = time.monotonic() + 20
-    while text not in driver.find_element(By.TAG_NAME, "body").text:
+    while text.lower() not in driver.find_element(By.TAG_NAME, "body").text.lower():
         assert time.monotonic() < end, driver.find_element(By.TAG_NAME, "body").text
         time.sleep(0.2)
 
