@@ -21,8 +21,7 @@ Validator = jsonschema.Draft202012Validator
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file; ConfigError where it is absent, not YAML, or names a key twice."""
     try:
-        # _UniqueKeys is a SafeLoader: no object of any class is made.
-        return yaml.load(read_text(path), Loader=_UniqueKeys)  # nosec B506
+        return _UniqueKeys(read_text(path)).get_single_data()
     except ArtifactError as error:
         raise ConfigError(str(error)) from error
     except yaml.YAMLError as error:
