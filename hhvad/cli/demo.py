@@ -31,6 +31,9 @@ def add_commands(commands: Any) -> None:
     model.add_argument(
         "--look", type=int, default=800, help="steps in which the vision encoder learns alone"
     )
+    model.add_argument(
+        "--quiet", type=int, default=1700, help="step from which heads rest unless they help"
+    )
     model.add_argument("--batch", type=int, default=24, help="clips a step")
     model.add_argument("--lessons", type=int, default=24000, help="clips in the whole course")
     model.add_argument("--seed", type=int, default=0)
@@ -74,6 +77,7 @@ def _train_demo_model(arguments: argparse.Namespace) -> None:
         arguments.work,
         steps=arguments.steps,
         look=arguments.look,
+        quiet=arguments.quiet,
         batch=arguments.batch,
         lessons=arguments.lessons,
         seed=arguments.seed,

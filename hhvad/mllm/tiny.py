@@ -136,7 +136,7 @@ class _Teacher:
     def batch(
         self, clips: NDArray[np.uint8], asked: list[list[tuple[str, str]]]
     ) -> dict[str, torch.Tensor]:
-        """Token ids, targets, positions [B, T], the mask [B, 1, T, T], pixels [B*F, 3, H, W]."""
+        """Ids, targets, positions, asking [B, T], mask [B, 1, T, T], pixels [B*F, 3, H, W]."""
         rows = [self._row(questions) for questions in asked]
         length = max(len(ids) for ids, *_ in rows)
         size = (len(rows), length)
@@ -159,6 +159,7 @@ class _Teacher:
             "targets": targets,
             "positions": positions,
             "mask": mask,
+            "asking": block > 0,
             "pixels": pixels,
         }
 
@@ -244,6 +245,7 @@ def train(
     *,
     steps: int = 3100,
     look: int = 800,
+    quiet: int = 1700,
     batch: int = 24,
     lessons: int = 24000,
     rate: float = 2e-3,
@@ -256,7 +258,9 @@ def train(
 
     For the first `look` steps the vision encoder alone learns to tell what a frame shows; then the
     whole model learns to answer, while the encoder goes on with that: without it, hundreds of
-    steps pass before the decoder finds that there is anything to look at.
+    steps pass before the decoder finds that there is anything to look at. From step `quiet` on,
+    each head is to rest on the first token unless it helps to answer, as most heads of large models
+    do: what the model knows is then in some heads and not in all.
 
     Same settings: same weights, interrupted or not (on one machine and version of torch). What an
     interrupted training needs lies in `work`; the loss curve and the settings stay beside the
@@ -266,6 +270,7 @@ def train(
     settings: dict[str, Any] = {
         "steps": steps,
         "look": look,
+        "quiet": quiet,
         "batch": batch,
         "lessons": lessons,
         "rate": rate,
@@ -301,9 +306,10 @@ def train(
                 visual = network.model.get_image_features(teacher.pixels(clips)).pooler_output
                 loss = told = _watched(watcher, visual, truth)
             else:
-                answered, visual = _answered(network, teacher.batch(clips, asked))
+                sink = 0.2 * min(1.0, max(0.0, (step - quiet) / 200))
+                answered, visual, busy = _answered(network, teacher.batch(clips, asked), sink > 0)
                 told = _watched(watcher, visual, truth)
-                loss = answered + 0.1 * told
+                loss = answered + 0.1 * told + sink * busy
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
@@ -368,22 +374,33 @@ def _watched(watcher: torch.nn.Linear, visual: torch.Tensor, truth: torch.Tensor
     return loss / len(truth)
 
 
-def _answered(network: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of the answers' tokens, logits for those alone; and the visual tokens."""
+def _answered(
+    network: Any, batch: dict[str, torch.Tensor], rested: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cross-entropy of the answers' tokens, logits for those alone; the visual tokens; and if
+    `rested`, how much attention questions and answers pay, all heads alike, to more than the first
+    token, which is the same in every prompt and tells nothing."""
     visual = network.model.get_image_features(batch["pixels"]).pooler_output
     embedded = network.get_input_embeddings()(batch["ids"])
     where = (batch["ids"] == network.config.image_token_id)[..., None].expand_as(embedded)
     embedded = embedded.masked_scatter(where, visual.reshape(-1, visual.shape[-1]))
-    hidden = network.model.language_model(
+    network.model.language_model.set_attn_implementation("eager" if rested else "sdpa")
+    out = network.model.language_model(
         inputs_embeds=embedded,
         attention_mask=batch["mask"],
         position_ids=batch["positions"],
         use_cache=False,
-    ).last_hidden_state
+        output_attentions=rested,
+    )
     targets = batch["targets"][:, 1:]
     answered = targets != -100
-    logits = network.lm_head(hidden[:, :-1][answered])
-    return torch.nn.functional.cross_entropy(logits, targets[answered]), visual
+    logits = network.lm_head(out.last_hidden_state[:, :-1][answered])
+    loss = torch.nn.functional.cross_entropy(logits, targets[answered])
+    busy = torch.zeros(())
+    if rested:
+        first = torch.stack([layer[..., 0] for layer in out.attentions])  # [L, B, H, T]
+        busy = 1 - first.mean(dim=(0, 2))[batch["asking"]].mean()
+    return loss, visual, busy
 
 
 def _keep(

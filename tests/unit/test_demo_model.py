@@ -126,13 +126,18 @@ def test_a_teachers_row_is_what_the_engine_asks(fresh):
         )
         total, count = total + float(wanted), count + len(said)
     with torch.no_grad():
-        loss, visual = tiny._answered(network, batch)
+        loss, visual, none = tiny._answered(network, batch, rested=False)
+        eager, _, busy = tiny._answered(network, batch, rested=True)
     assert float(loss) == pytest.approx(total / count, rel=1e-4)
+    assert float(eager) == pytest.approx(total / count, rel=1e-4)
+    # Untrained, a token attends to some hundred alike: the first one gets about a hundredth.
+    assert none == 0
+    assert 0.97 < float(busy) < 1
     assert visual.shape[-1] == 128
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):
-    settings = {"steps": 3, "look": 1, "batch": 2, "lessons": 4, "every": 2}
+    settings = {"steps": 3, "look": 1, "quiet": 1, "batch": 2, "lessons": 4, "every": 2}
     assert not tiny.train(tmp_path / "a", tmp_path / "wa", minutes=0, **settings)
     (tmp_path / "wb").mkdir()
     for name in ("clips.npy", "drawn.json"):  # drawn once for both: drawing takes a process
