@@ -141,6 +141,19 @@ def features_of_segments(wildcards):
     return f"<results>/heads/{wildcards.model}/segments/{ONLINE}/{wildcards.video}.h5"
 
 
+def features_of_annotated_tests(wildcards):
+    """Head features of the annotated test videos' segments under the online prompt."""
+    return [
+        f"<results>/heads/{wildcards.model}/segments/{ONLINE}/{name}.h5"
+        for name in ANNOTATED
+    ]
+
+
+def probes_of_annotated_tests(wildcards):
+    """Probes of the annotated test videos."""
+    return [f"<results>/probe/{name}.json" for name in ANNOTATED]
+
+
 def validation_scores(wildcards):
     """Segment scores of the validation videos."""
     return [f"<results>/scores/{wildcards.model}/{name}.tsv" for name in VALIDATION]

@@ -106,3 +106,47 @@ rule fit_scorer:
         " --kind {params.kind}"
         " --seed {params.seed}"
         " --out {output:q} 2> {log:q}"
+
+
+rule sweep_heads:
+    """Other numbers of experts and penalties, and how well they do on the test videos (optional)."""
+    input:
+        saliency=saliency_of_all_prompts,
+        features=calibration_features,
+        tests=features_of_annotated_tests,
+        probes=probes_of_annotated_tests,
+    output:
+        "<results>/sweep/{model}.tsv",
+    log:
+        "<logs>/sweep_heads/{model}.log",
+    benchmark:
+        "<benchmarks>/sweep_heads/{model}.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        labels=CALIBRATION_LABELS,
+        counts=config["sweep"]["counts"],
+        penalties=config["sweep"]["penalties"],
+        kind=config["scorer"]["kind"],
+        seed=config["scorer"]["seed"],
+        annotations=annotations_of(TEST),
+        sheet=config["videos"],
+        results=results_folder,
+        online=ONLINE,
+    shell:
+        "hhvad sweep-heads"
+        " --saliency {input.saliency:q}"
+        " --features {input.features:q}"
+        " --labels {params.labels}"
+        " --experts-range {params.counts}"
+        " --penalty-range {params.penalties}"
+        " --kind {params.kind}"
+        " --seed {params.seed}"
+        " --sheet {params.sheet:q}"
+        " --heads-folder {params.results:q}/heads/{wildcards.model:q}/segments/{params.online:q}"
+        " --probes-folder {params.results:q}/probe"
+        " --out {output:q} 2> {log:q}"

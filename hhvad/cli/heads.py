@@ -75,12 +75,20 @@ def add_commands(commands: Any) -> None:
 
     p = commands.add_parser(
         "sweep-heads",
-        help="the experts for other numbers of experts and penalties",
-        description="The experts for each number and penalty, from saliency that is already there.",
+        help="the experts for other numbers of experts and penalties, and how well they do",
+        description="The experts for each number and penalty, from the captures there are. "
+        "With a sheet, frame-level AUC and AP of their unsmoothed scores on its test videos.",
     )
     p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file a prompt")
     p.add_argument("--experts-range", nargs="+", type=int, required=True, metavar="K")
     p.add_argument("--penalty-range", nargs="+", type=float, required=True, metavar="LAMBDA")
+    p.add_argument("--features", nargs="*", default=[], metavar="H5", help="to fit the scorer on")
+    p.add_argument("--labels", nargs="*", default=[], metavar="LABEL", help="one a file")
+    p.add_argument("--kind", choices=("logistic", "svm", "mlp"), default="logistic")
+    p.add_argument("--seed", type=int, default=42)
+    p.add_argument("--sheet", metavar="TSV", help="test videos with their events")
+    p.add_argument("--heads-folder", metavar="DIR", help="of their captures, VIDEO.h5")
+    p.add_argument("--probes-folder", metavar="DIR", help="of their probes, VIDEO.json")
     p.add_argument("--out", required=True, metavar="TSV")
     p.set_defaults(run=_sweep_heads)
 
@@ -220,17 +228,66 @@ def _sweep_heads(arguments: Namespace) -> None:
     import numpy as np
 
     from hhvad import rhi
+    from hhvad.errors import ConfigError
     from hhvad.files import write_tsv
 
+    given = [bool(getattr(arguments, name)) for name in ("sheet", "heads_folder", "probes_folder")]
+    if any(given) and not (all(given) and arguments.features):
+        raise ConfigError("--sheet, --heads-folder, --probes-folder and --features belong together")
     files = _saliencies(arguments.saliency)
     normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
     found = rhi.sweep(normalised, arguments.penalty_range, arguments.experts_range)
+    unknown = [(None, None)] * len(found)
+    measured = _measure(arguments, list(found.values())) if all(given) else unknown
     rows = [
-        (penalty, k, rank, head.layer, head.head)
-        for (penalty, k), heads in found.items()
-        for rank, head in enumerate(heads, start=1)
+        (penalty, k, " ".join(f"{head.layer},{head.head}" for head in heads), *metrics)
+        for ((penalty, k), heads), metrics in zip(found.items(), measured, strict=True)
     ]
-    write_tsv(arguments.out, ("penalty", "experts", "rank", "layer", "head"), rows)
+    write_tsv(arguments.out, ("penalty", "experts", "heads", "auc", "ap_step"), rows)
+
+
+def _measure(
+    arguments: Namespace, choices: Sequence[Sequence[tuple[int, int]]]
+) -> list[tuple[float, float]]:
+    """Frame-level AUC and AP of unsmoothed scores on the annotated test videos, for each choice.
+
+    Every file is read once, for the heads of all choices.
+    """
+    import numpy as np
+
+    from hhvad import artifacts, locator, metrics, sheet
+    from hhvad.errors import SheetError
+    from hhvad.files import read_json
+    from hhvad.scorer import Scorer
+
+    every = sorted({head for heads in choices for head in heads})
+    columns = [[every.index(head) for head in heads] for heads in choices]
+    wanted = np.array(every, dtype=np.int64)
+    files = [artifacts.head_features(path, wanted) for path in arguments.features]
+    artifacts.require_same(files, SAME_PROMPT)
+    labels = _labels(arguments.labels, len(files))
+    calibration = _one_row_a_video(files)
+    tests, counts = [], []
+    for video in sheet.read(arguments.sheet):
+        if video.split == "test" and video.events is not None:
+            file = artifacts.head_features(f"{arguments.heads_folder}/{video.video}.h5", wanted)
+            same = tuple(key for key in SAME_PROMPT if key not in ("view", "sampling"))
+            artifacts.require_same([files[0], file], same)
+            probe = read_json(f"{arguments.probes_folder}/{video.video}.json")
+            events = sheet.event_frames(video, probe["fps"], probe["frames"])
+            tests.append(file["features"])
+            counts.append(locator.frame_counts(file["segments"], events))
+    if not tests:
+        raise SheetError(f"{arguments.sheet}: no test video has an annotation to measure against")
+    features, (negative, positive) = np.concatenate(tests), np.concatenate(counts).T
+    results = []
+    for heads in columns:
+        scorer = Scorer(arguments.kind, arguments.seed).fit(calibration[:, heads], labels)
+        scores = scorer.predict_proba(features[:, heads])
+        order = metrics.rank(np.zeros(len(scores), np.int64), scores, positive, negative)
+        counts_at = order.counts()
+        results.append((metrics.auc(*counts_at), metrics.ap_step(*counts_at)))
+    return results
 
 
 def _all_heads(path: str) -> Artifact:

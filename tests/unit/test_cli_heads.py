@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hhvad import artifacts, rhi, saliency
 from hhvad.cli import main
-from hhvad.files import read_tsv
+from hhvad.files import read_tsv, write_json, write_tsv
+from hhvad.scorer import Scorer
+from hhvad.sheet import COLUMNS
 
 PROMPTS = {"direct": "Is this abnormal?", "role": "You watch a camera. Is this abnormal?"}
 LABELS = ["normal", "anomaly"] * 5
@@ -259,5 +262,43 @@ def test_sweep_lists_the_experts_of_each_setting(saliencies, tmp_path):
     command = ["sweep-heads", "--saliency", *saliencies, "--experts-range", "1", "2"]
     assert main([*command, "--penalty-range", "0", "0.5", "--out", str(out)]) == 0
     rows = read_tsv(out)
-    assert len(rows) == 2 * (1 + 2)
-    assert all((row["layer"], row["head"]) == ("1", "2") for row in rows if row["rank"] == "1")
+    settings = [(row["penalty"], row["experts"]) for row in rows]
+    assert settings == [("0.0", "1"), ("0.0", "2"), ("0.5", "1"), ("0.5", "2")]
+    assert all(row["heads"].split()[0] == "1,2" for row in rows)
+    assert {row["auc"] for row in rows} == {""}
+
+
+def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies, tmp_path, capsys):
+    rng = np.random.default_rng(5)
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    shape = (4, *SHAPE[1:])
+    wild = capture(tests / "wild.h5", rng, label="anomaly", shape=shape, view="segments")
+    calm = capture(tests / "calm.h5", rng, shape=shape, view="segments")
+    for name in ("wild", "calm"):
+        write_json(tests / f"{name}.json", {"fps": 25.0, "frames": 192})
+    rows = [
+        ("wild", "wild.mp4", "test", "anomaly", "", "0-100"),
+        ("calm", "calm.mp4", "test", "normal", "", ""),
+    ]
+    write_tsv(tests / "sheet.tsv", COLUMNS, rows)
+    out = tmp_path / "sweep.tsv"
+    command = [
+        "sweep-heads", "--saliency", *saliencies, "--experts-range", "1", "2",
+        "--penalty-range", "0.5", "--sheet", str(tests / "sheet.tsv"), "--heads-folder",
+        str(tests), "--probes-folder", str(tests), "--out", str(out),
+    ]  # fmt: skip
+    assert main(command) == 2
+    assert "--features belong together" in capsys.readouterr().err
+    assert main([*command, "--features", *study["direct"], "--labels", *LABELS]) == 0
+    at = [EXPERT]
+    z = np.concatenate(
+        [artifacts.head_features(f, np.array(at))["features"] for f in study["direct"]]
+    )
+    scorer = Scorer().fit(z, np.array([label == "anomaly" for label in LABELS]))
+    both = [artifacts.head_features(f, np.array(at))["features"] for f in (wild, calm)]
+    scores = np.repeat(np.concatenate([scorer.predict_proba(f) for f in both]), 48)
+    labels = np.arange(2 * 192) < 100
+    first = read_tsv(out)[0]
+    assert float(first["auc"]) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert float(first["ap_step"]) == pytest.approx(average_precision_score(labels, scores))
