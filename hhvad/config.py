@@ -127,6 +127,12 @@ def check(
                 f"{config['videos']}: split calibration has {count} videos labelled {label}; "
                 "heads cannot be told apart with fewer than two of each class; add rows"
             )
+    unannotated = [v.video for v in calibration if v.events is None]
+    if unannotated and config["calibration"]["view"] == "segments":
+        raise SheetError(
+            f"{config['videos']}: video {unannotated[0]}: calibration.view 'segments' needs the "
+            "events of anomalous calibration videos; fill the column, or use view 'video'"
+        )
     validation = [v for v in videos if v.split == "validation"]
     unannotated = [v.video for v in validation if v.events is None]
     if unannotated:

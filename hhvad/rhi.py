@@ -115,18 +115,25 @@ def selection_frequency(
     metrics: Sequence[str] = saliency.METRICS,
     shrinkage: str | None = None,
     threads: int = 1,
+    videos: ArrayLike | None = None,
 ) -> Floats:
     """How often each head is among the experts when the samples are drawn again: [L, H], 0 to 1.
 
     features: one array [N, L, H, D] a prompt, with the same N samples in the same order; a
-    resample takes the same samples under every prompt.
+    resample takes the same samples under every prompt. videos [N]: the number of the video that a
+    sample is a segment of; whole videos are drawn then, among those with and those without an
+    anomalous segment, because the segments of one video are much alike.
     """
     y = np.asarray(labels)
+    owner = np.arange(len(y)) if videos is None else np.unique(videos, return_inverse=True)[1]
+    members = [np.flatnonzero(owner == video) for video in range(owner.max() + 1)]
     arrays: list[NDArray[Any]] = [np.asarray(one) for one in features]
     if any(one.shape != arrays[0].shape for one in arrays):
         raise DataError("prompts have features of different shapes")
     times = np.zeros(arrays[0].shape[1:3])
-    for pick in resamples(y, count, seed):
+    anomalous = [int(y[rows].any()) for rows in members]
+    for drawn in resamples(anomalous, count, seed):
+        pick = np.concatenate([members[video] for video in drawn])
         scored = [
             saliency.score_heads(
                 one[pick], y[pick], metrics=metrics, shrinkage=shrinkage, threads=threads

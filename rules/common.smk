@@ -1,6 +1,7 @@
 # What the rules share: the checked config, the sheet, and the few functions that pick from them.
 # This is the only file with functions.
 
+import re
 import time
 from pathlib import Path
 
@@ -55,6 +56,7 @@ CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
 VALIDATION = [v.video for v in VIDEOS.values() if v.split == "validation"]
 TEST = [v.video for v in VIDEOS.values() if v.split == "test"]
 ANNOTATED = [name for name in TEST if VIDEOS[name].events is not None]
+CALIBRATION_VIEW = config["calibration"]["view"]
 CALIBRATION_LABELS = [VIDEOS[name].label for name in CALIBRATION]
 VALIDATION_EVENTS = [
     sheet.format_events(VIDEOS[name].events) or "none" for name in VALIDATION
@@ -90,7 +92,8 @@ def siblings(wildcards):
 
     The flag names the file, not the wordings, so that no capture depends on another's prompt.
     """
-    return f"--siblings {config['prompts']}" if wildcards.view == "video" else ""
+    asked = wildcards.view == CALIBRATION_VIEW and wildcards.video in CALIBRATION
+    return f"--siblings {config['prompts']}" if asked else ""
 
 
 def wanted_heads(wildcards):
@@ -114,9 +117,27 @@ def calibration_features(wildcards):
     """Head features of the calibration videos under one prompt; without one named, the online one."""
     prompt = getattr(wildcards, "prompt", ONLINE)
     return [
-        f"<results>/heads/{wildcards.model}/video/{prompt}/{name}.h5"
+        f"<results>/heads/{wildcards.model}/{CALIBRATION_VIEW}/{prompt}/{name}.h5"
         for name in CALIBRATION
     ]
+
+
+def segment_labels(wildcards):
+    """Labels of the calibration videos' segments, where these are the samples."""
+    whole = CALIBRATION_VIEW == "video"
+    return [] if whole else "<results>/annotations/segments.tsv"
+
+
+def sample_labels(wildcards, input):
+    """The labels of the calibration samples, as a flag."""
+    if input.segments:
+        return f"--segment-labels '{input.segments}'"
+    return f"--labels {' '.join(CALIBRATION_LABELS)}"
+
+
+def calibration_probes(wildcards):
+    """Probes of the calibration videos."""
+    return [f"<results>/probe/{name}.json" for name in CALIBRATION]
 
 
 def saliency_of_all_prompts(wildcards):
@@ -130,7 +151,7 @@ def saliency_of_all_prompts(wildcards):
 def features_of_all_prompts(wildcards):
     """Head features of the calibration videos under every prompt, one prompt after the other."""
     return [
-        f"<results>/heads/{wildcards.model}/video/{prompt}/{name}.h5"
+        f"<results>/heads/{wildcards.model}/{CALIBRATION_VIEW}/{prompt}/{name}.h5"
         for prompt in PROMPTS["prompts"]
         for name in CALIBRATION
     ]

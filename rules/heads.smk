@@ -4,7 +4,8 @@
 rule score_saliency:
     """Measure how well each head separates normal from anomalous videos under one prompt."""
     input:
-        calibration_features,
+        features=calibration_features,
+        segments=segment_labels,
     output:
         "<results>/saliency/{model}/{prompt}.h5",
     log:
@@ -18,14 +19,14 @@ rule score_saliency:
         mem_mb=2000,
         runtime=30,
     params:
-        labels=CALIBRATION_LABELS,
+        labels=sample_labels,
         metrics=config["saliency"]["metrics"],
         shrinkage=config["saliency"]["shrinkage"],
         schema=SCHEMA_VERSIONS["saliency"],
     shell:
         "hhvad score-saliency"
-        " --features {input:q}"
-        " --labels {params.labels}"
+        " --features {input.features:q}"
+        " {params.labels}"
         " --metrics {params.metrics}"
         " --shrinkage {params.shrinkage}"
         " --threads {threads}"
@@ -37,6 +38,7 @@ rule identify_heads:
     input:
         saliency=saliency_of_all_prompts,
         features=features_of_all_prompts,
+        segments=segment_labels,
     output:
         experts="<results>/experts/{model}.h5",
         table=report(
@@ -60,13 +62,13 @@ rule identify_heads:
         penalty=config["experts"]["penalty"],
         bootstrap=config["experts"]["bootstrap"],
         seed=config["experts"]["seed"],
-        labels=CALIBRATION_LABELS,
+        labels=sample_labels,
         schema=SCHEMA_VERSIONS["experts"],
     shell:
         "hhvad identify-heads"
         " --saliency {input.saliency:q}"
         " --features {input.features:q}"
-        " --labels {params.labels}"
+        " {params.labels}"
         " --experts {params.experts}"
         " --penalty {params.penalty}"
         " --bootstrap {params.bootstrap}"
@@ -80,6 +82,7 @@ rule fit_scorer:
     """Fit the classifier on the experts' features of the calibration videos."""
     input:
         features=calibration_features,
+        segments=segment_labels,
         experts="<results>/experts/{model}.h5",
     output:
         "<results>/scorer/{model}.h5",
@@ -94,14 +97,14 @@ rule fit_scorer:
         mem_mb=1000,
         runtime=10,
     params:
-        labels=CALIBRATION_LABELS,
+        labels=sample_labels,
         kind=config["scorer"]["kind"],
         seed=config["scorer"]["seed"],
         schema=SCHEMA_VERSIONS["scorer"],
     shell:
         "hhvad fit-scorer"
         " --features {input.features:q}"
-        " --labels {params.labels}"
+        " {params.labels}"
         " --experts {input.experts:q}"
         " --kind {params.kind}"
         " --seed {params.seed}"
@@ -113,6 +116,7 @@ rule sweep_heads:
     input:
         saliency=saliency_of_all_prompts,
         features=calibration_features,
+        segments=segment_labels,
         tests=features_of_annotated_tests,
         probes=probes_of_annotated_tests,
     output:
@@ -128,7 +132,7 @@ rule sweep_heads:
         mem_mb=4000,
         runtime=60,
     params:
-        labels=CALIBRATION_LABELS,
+        labels=sample_labels,
         counts=config["sweep"]["counts"],
         penalties=config["sweep"]["penalties"],
         kind=config["scorer"]["kind"],
@@ -141,7 +145,7 @@ rule sweep_heads:
         "hhvad sweep-heads"
         " --saliency {input.saliency:q}"
         " --features {input.features:q}"
-        " --labels {params.labels}"
+        " {params.labels}"
         " --experts-range {params.counts}"
         " --penalty-range {params.penalties}"
         " --kind {params.kind}"

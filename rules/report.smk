@@ -132,6 +132,7 @@ rule plot_features:
     """Project the experts' features to a plane, beside those of the whole last layer."""
     input:
         features=calibration_features,
+        segments=segment_labels,
         experts="<results>/experts/{model}.h5",
     output:
         report(
@@ -150,11 +151,11 @@ rule plot_features:
         mem_mb=1000,
         runtime=10,
     params:
-        labels=CALIBRATION_LABELS,
+        labels=sample_labels,
     shell:
         "hhvad plot-features"
         " --features {input.features:q}"
-        " --labels {params.labels}"
+        " {params.labels}"
         " --experts {input.experts:q}"
         " --out {output:q} 2> {log:q}"
 

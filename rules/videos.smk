@@ -54,6 +54,34 @@ rule check_annotations:
         " --out {output:q} 2> {log:q}"
 
 
+rule label_segments:
+    """Label the segments of calibration videos by their events, where these are the samples."""
+    input:
+        calibration_probes,
+    output:
+        "<results>/annotations/segments.tsv",
+    log:
+        "<logs>/label_segments.log",
+    benchmark:
+        "<benchmarks>/label_segments.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        annotations=annotations_of(CALIBRATION),
+        segment_length=config["sampling"]["segment_length"],
+        sheet=config["videos"],
+        results=results_folder,
+    shell:
+        "hhvad label-segments"
+        " --sheet {params.sheet:q}"
+        " --probes-folder {params.results:q}/probe"
+        " --segment-length {params.segment_length}"
+        " --out {output:q} 2> {log:q}"
+
+
 rule sample_frames:
     """Decode the video once, in order, and keep F frames of the whole video.
 
@@ -117,3 +145,15 @@ use rule sample_frames as sample_segments with:
         size=config["sampling"]["size"],
         timeout=config["sampling"]["timeout"],
         schema=SCHEMA_VERSIONS["frames"],
+
+
+if CALIBRATION_VIEW == "segments":
+
+    # Several prompts are asked about these: they stay, as the frames of whole videos do.
+    use rule sample_segments as sample_calibration_segments with:
+        output:
+            "<results>/frames/segments/{video}.h5",
+        wildcard_constraints:
+            video="|".join(re.escape(name) for name in CALIBRATION),
+
+    ruleorder: sample_calibration_segments > sample_segments

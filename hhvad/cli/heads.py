@@ -26,12 +26,6 @@ def add_commands(commands: Any) -> None:
         description="The separability metrics of every head under one prompt.",
     )
     _add_features(p)
-    p.add_argument(
-        "--segment-labels",
-        metavar="TSV",
-        help="for features of segments: columns video, start_frame, end_frame, label; segments "
-        "that are not listed are left out (default: one row a video, labelled by --labels)",
-    )
     p.add_argument("--metrics", nargs="+", default=["lda", "kl", "mmd", "nmi"], metavar="NAME")
     p.add_argument("--shrinkage", choices=("none", "ledoit-wolf"), default="none")
     p.add_argument("--threads", type=int, default=1)
@@ -51,6 +45,7 @@ def add_commands(commands: Any) -> None:
         "--labels", nargs="*", default=[], metavar="LABEL", help="of the videos, in the order of "
         "the features of each prompt",
     )  # fmt: skip
+    add_segment_labels(p)
     p.add_argument("--experts", type=int, default=5, metavar="K")
     p.add_argument("--penalty", type=float, default=0.5, metavar="LAMBDA")
     p.add_argument("--bootstrap", type=int, default=0, metavar="RESAMPLES")
@@ -84,6 +79,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--penalty-range", nargs="+", type=float, required=True, metavar="LAMBDA")
     p.add_argument("--features", nargs="*", default=[], metavar="H5", help="to fit the scorer on")
     p.add_argument("--labels", nargs="*", default=[], metavar="LABEL", help="one a file")
+    add_segment_labels(p)
     p.add_argument("--kind", choices=("logistic", "svm", "mlp"), default="logistic")
     p.add_argument("--seed", type=int, default=42)
     p.add_argument("--sheet", metavar="TSV", help="test videos with their events")
@@ -100,6 +96,17 @@ def _add_features(parser: Any) -> None:
     parser.add_argument(
         "--labels", nargs="*", default=[], metavar="LABEL", help="normal or anomaly, one a file"
     )
+    add_segment_labels(parser)
+
+
+def add_segment_labels(parser: Any) -> None:
+    """Add --segment-labels, of the commands that take calibration samples."""
+    parser.add_argument(
+        "--segment-labels",
+        metavar="TSV",
+        help="for features of segments, from label-segments; segments that are not listed are left "
+        "out (default: one row a video, labelled by --labels)",
+    )
 
 
 def _score_saliency(arguments: Namespace) -> None:
@@ -109,11 +116,7 @@ def _score_saliency(arguments: Namespace) -> None:
 
     files = [_all_heads(path) for path in arguments.features]
     artifacts.require_same(files, SAME_PROMPT)
-    if arguments.segment_labels:
-        features, labels = _labelled_segments(files, arguments.segment_labels)
-    else:
-        labels = _labels(arguments.labels, len(files))
-        features = _one_row_a_video(files)
+    features, labels, _ = samples(files, arguments)
     _two_of_each(labels)
     shrinkage = None if arguments.shrinkage == "none" else arguments.shrinkage
     scores = saliency.score_heads(
@@ -208,8 +211,8 @@ def _fit_scorer(arguments: Namespace) -> None:
             f"{files[0].path}: prompt_text is {files[0].provenance.get('prompt_text')!r}, but "
             f"{experts.path} has {text!r}: delete the older one and rerun"
         )
-    labels = _labels(arguments.labels, len(files))
-    scorer = Scorer(arguments.kind, arguments.seed).fit(_one_row_a_video(files), labels)
+    features, labels, _ = samples(files, arguments)
+    scorer = Scorer(arguments.kind, arguments.seed).fit(features, labels)
     if not scorer.converged_:
         _note(f"the {arguments.kind} scorer has not converged within its limit of iterations")
     provenance = {
@@ -265,8 +268,7 @@ def _measure(
     wanted = np.array(every, dtype=np.int64)
     files = [artifacts.head_features(path, wanted) for path in arguments.features]
     artifacts.require_same(files, SAME_PROMPT)
-    labels = _labels(arguments.labels, len(files))
-    calibration = _one_row_a_video(files)
+    calibration, labels, _ = samples(files, arguments)
     tests, counts = [], []
     for video in sheet.read(arguments.sheet):
         if video.split == "test" and video.events is not None:
@@ -335,13 +337,14 @@ def _bootstrap(arguments: Namespace, files: list[Artifact]) -> NDArray[np.float6
         rows[prompt].append(one)
     features = []
     for prompt, file in zip(prompts, files, strict=True):
-        labels = _labels(arguments.labels, len(rows[prompt]), f"--features of prompt {prompt}")
         artifacts.require_same([file, *rows[prompt]], SAME_PROMPT)
         if [_video(one) for one in rows[prompt]] != file.provenance["videos"]:
             raise ConfigError(
                 f"--features of prompt {prompt} are not the videos of {file.path} in its order"
             )
-        features.append(_one_row_a_video(rows.pop(prompt)))
+        of = f"--features of prompt {prompt}"
+        rows_of_prompt, labels, videos = samples(rows.pop(prompt), arguments, of)
+        features.append(rows_of_prompt)
     provenance = files[0].provenance
     shrinkage = provenance["shrinkage"]
     return np.asarray(
@@ -355,8 +358,20 @@ def _bootstrap(arguments: Namespace, files: list[Artifact]) -> NDArray[np.float6
             metrics=provenance["metrics"],
             shrinkage=None if shrinkage == "none" else shrinkage,
             threads=arguments.threads,
+            videos=videos,
         )
     )
+
+
+def samples(
+    files: list[Artifact], arguments: Namespace, of: str = "--features"
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64] | None]:
+    """Features and labels of the calibration samples, and the video of each where it is one of
+    several segments."""
+    if arguments.segment_labels:
+        return _labelled_segments(files, arguments.segment_labels)
+    labels = _labels(arguments.labels, len(files), of)
+    return _one_row_a_video(files), labels, None
 
 
 def _labels(labels: Sequence[str], count: int, files: str = "--features") -> NDArray[np.int64]:
@@ -396,8 +411,8 @@ def _one_row_a_video(files: list[Artifact]) -> NDArray[np.float32]:
 
 def _labelled_segments(
     files: list[Artifact], table: str
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Features and labels of the segments that the table lists, in the order of the files."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Features, labels and videos of the segments that the table lists, in the files' order."""
     import numpy as np
 
     from hhvad.errors import AnnotationError
@@ -406,19 +421,20 @@ def _labelled_segments(
     columns = ("video", "start_frame", "end_frame", "label")
     wanted = {(row["video"], row["start_frame"], row["end_frame"]): row["label"]
               for row in read_tsv(table, columns)}  # fmt: skip
-    rows, labels = [], []
-    for file in files:
+    rows, labels, videos = [], [], []
+    for number, file in enumerate(files):
         for index, (start, end) in enumerate(file["segments"].tolist()):
             label = wanted.pop((_video(file), str(start), str(end)), None)
             if label is not None:
                 rows.append(file["features"][index])
                 labels.append(label)
+                videos.append(number)
     if wanted or not rows:
         raise AnnotationError(
             f"{table}: segment {' '.join(next(iter(wanted), ('(none)',)))} is in none of the "
             "features; the table and the captures must have the same segment grid"
         )
-    return np.stack(rows), _labels(labels, len(labels), table)
+    return np.stack(rows), _labels(labels, len(labels), table), np.array(videos)
 
 
 def _two_of_each(labels: NDArray[np.int64]) -> None:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hhvad.cli.heads import add_segment_labels, samples
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -35,7 +37,8 @@ def add_commands(commands: Any) -> None:
 
     features = commands.add_parser("plot-features", help="draw the features in two dimensions")
     features.add_argument("--features", required=True, nargs="+", metavar="H5")
-    features.add_argument("--labels", required=True, nargs="+", metavar="LABEL")
+    features.add_argument("--labels", nargs="*", default=[], metavar="LABEL")
+    add_segment_labels(features)
     features.add_argument("--experts", required=True, metavar="H5")
     features.add_argument("--out", required=True, metavar="SVG")
     features.set_defaults(run=_plot_features)
@@ -126,31 +129,19 @@ def _plot_features(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from hhvad import artifacts, plots
-    from hhvad.errors import ConfigError
 
-    if len(arguments.labels) != len(arguments.features):
-        raise ConfigError(
-            f"--labels has {len(arguments.labels)} words for {len(arguments.features)} --features"
-        )
     heads = artifacts.read(arguments.experts, "experts", ("experts", "rss"))
     last, count = heads["rss"].shape
     whole = np.array([[last - 1, head] for head in range(count)])
     finite = np.isfinite(heads["rss"][last - 1])
-    chosen = [artifacts.head_features(path, heads["experts"]) for path in arguments.features]
-    layer = [artifacts.head_features(path, whole[finite]) for path in arguments.features]
-    rows = np.concatenate([file["features"] for file in chosen])
-    labels = [
-        label
-        for label, file in zip(arguments.labels, chosen, strict=True)
-        for _ in file["features"]
-    ]
-    others = np.concatenate([file["features"] for file in layer])
+    shown = []
+    for chosen in (heads["experts"], whole[finite]):
+        files = [artifacts.head_features(path, chosen) for path in arguments.features]
+        values, labels, _ = samples(files, arguments)
+        shown.append(values.reshape(len(values), -1).astype(np.float64))
     names = (f"{len(heads['experts'])} expert heads", f"all {finite.sum()} heads of the last layer")
     figure = plots.features(
-        rows.reshape(len(rows), -1).astype(np.float64),
-        others.reshape(len(others), -1).astype(np.float64),
-        labels,
-        names,
+        shown[0], shown[1], ["anomaly" if label else "normal" for label in labels], names
     )
     plots.save(figure, arguments.out)
 

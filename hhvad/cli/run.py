@@ -26,6 +26,18 @@ def add_commands(commands: Any) -> None:
     events.add_argument("--out", required=True, help="TSV: video, label, frames, fps, events")
     events.set_defaults(run=_check_annotations)
 
+    labels = commands.add_parser(
+        "label-segments",
+        help="label the segments of calibration videos by their annotated events",
+        description="A segment is an anomaly where at least half of it is annotated, normal where "
+        "nothing of it is, and left out in between.",
+    )
+    labels.add_argument("--sheet", required=True)
+    labels.add_argument("--probes-folder", required=True, help="folder with VIDEO.json")
+    labels.add_argument("--segment-length", type=int, default=48, metavar="FRAMES")
+    labels.add_argument("--out", required=True, help="TSV: video, start_frame, end_frame, label")
+    labels.set_defaults(run=_label_segments)
+
     failures = commands.add_parser("list-failures", help="list the jobs whose log ends in an error")
     failures.add_argument("--logs", required=True, help="folder of the jobs' logs")
     failures.add_argument(
@@ -82,6 +94,23 @@ def _check_annotations(arguments: argparse.Namespace) -> None:
         text = ";".join(f"{start}-{end}" for start, end in events)
         rows.append((video.video, video.label, probe["frames"], probe["fps"], text))
     write_tsv(arguments.out, ("video", "label", "frames", "fps", "events"), rows)
+
+
+def _label_segments(arguments: argparse.Namespace) -> None:
+    from hhvad import locator, sampling, sheet
+    from hhvad.files import read_json, write_tsv
+
+    rows = []
+    for video in sheet.read(arguments.sheet):
+        if video.split != "calibration":
+            continue
+        probe = read_json(Path(arguments.probes_folder) / f"{video.video}.json")
+        events = sheet.event_frames(video, probe["fps"], probe["frames"])
+        cuts = sampling.segments(probe["frames"], arguments.segment_length)
+        for cut, (negative, positive) in zip(cuts, locator.frame_counts(cuts, events), strict=True):
+            if positive >= negative or not positive:
+                rows.append((video.video, *cut, "anomaly" if positive else "normal"))
+    write_tsv(arguments.out, ("video", "start_frame", "end_frame", "label"), rows)
 
 
 def _list_failures(arguments: argparse.Namespace) -> None:

@@ -302,3 +302,104 @@ def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies,
     first = read_tsv(out)[0]
     assert float(first["auc"]) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert float(first["ap_step"]) == pytest.approx(average_precision_score(labels, scores))
+
+
+@pytest.fixture
+def segmented(tmp_path):
+    """Captures of six videos of four segments; the last segment of each even one is anomalous."""
+    rng = np.random.default_rng(3)
+    rows = []
+
+    def edit(number):
+        def change(features):
+            features[3, EXPERT[0], EXPERT[1]] += 3 * (number % 2 == 0)
+            return features
+
+        return change
+
+    paths = {}
+    for prompt in PROMPTS:
+        paths[prompt] = [
+            capture(
+                tmp_path / "seg" / prompt / f"v{i}.h5", rng, prompt, shape=(4, *SHAPE[1:]),
+                view="segments", edit=edit(i),
+            )
+            for i in range(6)
+        ]  # fmt: skip
+    for i in range(6):
+        for segment in (0, 1, 3):  # the third is in between, so left out
+            label = "anomaly" if segment == 3 and i % 2 == 0 else "normal"
+            rows.append((f"v{i}", segment * 48, segment * 48 + 48, label))
+    table = tmp_path / "segments.tsv"
+    write_tsv(table, ("video", "start_frame", "end_frame", "label"), rows)
+    return paths, str(table)
+
+
+def test_segments_are_samples_from_saliency_to_scorer(segmented, tmp_path):
+    paths, table = segmented
+    files = []
+    for prompt in paths:
+        files.append(str(tmp_path / f"{prompt}.h5"))
+        command = ["score-saliency", "--features", *paths[prompt], "--segment-labels", table]
+        assert main([*command, "--shrinkage", "ledoit-wolf", "--out", files[-1]]) == 0
+    assert artifacts.read(files[0], "saliency").provenance["samples"] == {
+        "normal": 15,
+        "anomaly": 3,
+    }
+    experts, scorer = tmp_path / "experts.h5", tmp_path / "scorer.h5"
+    every = [path for prompt in paths for path in paths[prompt]]
+    command = ["identify-heads", "--saliency", *files, "--features", *every, "--experts", "1"]
+    command += ["--segment-labels", table, "--bootstrap", "3", "--out", str(experts)]
+    assert main(command) == 0
+    chosen = artifacts.read(experts, "experts")
+    assert chosen["experts"].tolist() == [list(EXPERT)]
+    assert chosen["selected"].sum() == pytest.approx(1)
+    command = ["fit-scorer", "--features", *paths["direct"], "--segment-labels", table]
+    assert main([*command, "--experts", str(experts), "--out", str(scorer)]) == 0
+    samples = artifacts.read(scorer, "scorer").provenance["samples"]
+    assert samples == {"normal": 15, "anomaly": 3}
+
+
+def test_a_bootstrap_of_segments_draws_whole_videos(monkeypatch):
+    seen = []
+
+    def score(features, labels, **_):
+        seen.append(features[:, 0, 0, 0].tolist())
+        return np.random.default_rng(0).random((4, 1, 2))
+
+    monkeypatch.setattr(rhi.saliency, "score_heads", score)
+    videos = np.array([0, 0, 1, 1, 1, 2, 3, 3])
+    features = np.arange(8.0).reshape(8, 1, 1, 1) * np.ones((1, 1, 2, 1))
+    labels = [0, 1, 0, 0, 1, 0, 0, 0]
+    rhi.selection_frequency([features, features], labels, k=1, count=5, videos=videos)
+    blocks = {0.0: [0, 1], 2.0: [2, 3, 4], 5.0: [5], 6.0: [6, 7]}
+    assert len(seen) == 10
+    for rows in seen:
+        left = list(rows)
+        while left:
+            block = blocks[left[0]]
+            assert left[: len(block)] == block
+            left = left[len(block) :]
+
+
+def test_label_segments(tmp_path):
+    rows = [
+        ("a", "a.mp4", "calibration", "anomaly", "", "60-120"),
+        ("b", "b.mp4", "calibration", "normal", "", ""),
+        ("c", "c.mp4", "test", "normal", "", ""),
+    ]
+    write_tsv(tmp_path / "sheet.tsv", COLUMNS, rows)
+    for name, frames in (("a", 150), ("b", 50)):
+        write_json(tmp_path / f"{name}.json", {"fps": 25.0, "frames": frames})
+    command = ["label-segments", "--sheet", str(tmp_path / "sheet.tsv"), "--out"]
+    command += [str(tmp_path / "out.tsv"), "--probes-folder", str(tmp_path)]
+    assert main(command) == 0
+    found = [tuple(row.values()) for row in read_tsv(tmp_path / "out.tsv")]
+    assert found == [
+        ("a", "0", "48", "normal"),
+        ("a", "48", "96", "anomaly"),  # 36 of 48; then exactly half; then nothing
+        ("a", "96", "144", "anomaly"),
+        ("a", "144", "150", "normal"),
+        ("b", "0", "48", "normal"),
+        ("b", "48", "50", "normal"),
+    ]

@@ -139,7 +139,7 @@ def test_plot_features_wants_a_label_for_each_file(experts, tmp_path, capsys):
     command = ["plot-features", "--experts", str(experts), "--out", str(tmp_path / "f.svg")]
     command += ["--features", *files, "--labels", "normal", "anomaly", "normal"]
     assert main(command) == 2
-    assert "--labels has 3 words for 4 --features" in capsys.readouterr().err
+    assert "--labels has 3 values and --features 4" in capsys.readouterr().err
     assert main([*command, "anomaly"]) == 0
     assert (tmp_path / "f.svg").is_file()
 

@@ -1,0 +1,42 @@
+"""What the default config leaves aside: segments as calibration samples, sweeps."""
+
+from __future__ import annotations
+
+from conftest import Study
+
+from hhvad.files import read_tsv
+
+
+def captures(jobs) -> set[tuple[str, ...]]:
+    found = [
+        dict(p.split("=") for p in text.split(", ")) for r, text in jobs if r == "capture_heads"
+    ]
+    return {(w["view"], w["prompt"], w["video"]) for w in found}
+
+
+def test_segments_as_calibration_samples(finished: Study):
+    finished.change_config(calibration={"view": "segments"}, experts={"bootstrap": 3})
+    done = finished.snakemake("results/sweep/demo.tsv", "all")
+    assert done.returncode == 0, done.stdout
+    results = finished.folder / "results"
+    rows = read_tsv(results / "annotations/segments.tsv")
+    calibration = {row["video"]: row for row in finished.rows if row["split"] == "calibration"}
+    assert {row["video"] for row in rows} == set(calibration)
+    assert {row["label"] for row in rows} == {"normal", "anomaly"}
+    for row in rows:
+        if row["label"] == "anomaly":
+            assert calibration[row["video"]]["label"] == "anomaly"
+    sweep = read_tsv(results / "sweep/demo.tsv")
+    config = finished.config.get("sweep", {})
+    assert len(sweep) == len(config.get("counts", range(5))) * len(
+        config.get("penalties", range(5))
+    )
+    assert all(0 <= float(row["auc"]) <= 1 for row in sweep)
+    assert finished.planned() == {}
+
+    prompts = finished.prompts
+    prompts["prompts"]["new"] = "Is there anything here that should worry us?"
+    finished.write_prompts(prompts)
+    jobs = finished.planned()
+    assert captures(jobs) == {("segments", "new", name) for name in calibration}
+    assert not [rule for rule, _ in jobs if rule.startswith("sample")]
