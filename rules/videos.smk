@@ -83,10 +83,7 @@ rule label_segments:
 
 
 rule sample_frames:
-    """Decode the video once, in order, and keep F frames of the whole video.
-
-    They stay: a new prompt then asks the calibration videos without decoding them again.
-    """
+    """Decode the video once, in order, and keep F frames of it: they stay, for prompts to come."""
     input:
         video=video_file,
         probe="<results>/probe/{video}.json",
