@@ -115,22 +115,26 @@ def _label_segments(arguments: argparse.Namespace) -> None:
 
 def _list_failures(arguments: argparse.Namespace) -> None:
     root = Path(arguments.logs)
-    failures = []
+    failures: dict[str, list[str]] = {}
     for log in sorted(root.rglob("*.log")):
         if log.stat().st_mtime < arguments.since:
             continue
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if lines and lines[-1].startswith("hhvad: error:"):
-            failures.append((log, lines[-1].removeprefix("hhvad: error:").strip()))
+            message = lines[-1].removeprefix("hhvad: error:").strip()
         elif any(line.startswith("Traceback (most recent call last)") for line in lines):
-            failures.append((log, f"a bug of ours: {lines[-1]} (the whole story is in the log)"))
+            message = f"a bug of ours: {lines[-1]} (the whole story is in the log)"
+        else:
+            continue
+        failures.setdefault(message, []).append(str(log.relative_to(root).with_suffix("")))
     if not failures:
         print("No job left an error line: see Snakemake's own message above.", file=sys.stderr)
         return
-    print(f"\n{len(failures)} failed; nothing was invented for what they lack:", file=sys.stderr)
-    for log, message in failures:
-        name = log.relative_to(root).with_suffix("")
-        print(f"  {name}: {message}", file=sys.stderr)
+    count = sum(map(len, failures.values()))
+    print(f"\n{count} failed; nothing was invented for what they lack:", file=sys.stderr)
+    for message, (first, *others) in failures.items():
+        more = f" and {len(others)} more" if others else ""
+        print(f"  {first}{more}: {message}", file=sys.stderr)
 
 
 def _show_results(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,100 @@
+"""check-config, check-annotations, list-failures, show-results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hhvad.cli import main
+from hhvad.files import read_tsv, write_json, write_tsv
+from hhvad.sheet import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def log(folder, name, text, age=0):
+    path = folder / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (1e9 - age, 1e9 - age))
+
+
+def test_failures_are_listed_once_a_message_and_bugs_apart(tmp_path, capsys):
+    log(tmp_path, "probe_video/a", "hhvad: note: x\nhhvad: error: a.mp4: the file is empty\n")
+    log(tmp_path, "capture_heads/m/p/b", "hhvad: error: model/: no tokenizer\n")
+    log(tmp_path, "capture_heads/m/p/c", "hhvad: error: model/: no tokenizer\n")
+    log(tmp_path, "fit_scorer/m", "Traceback (most recent call last):\n  ...\nKeyError: 'x'\n")
+    log(tmp_path, "score_video/fine", "hhvad: note: hhvad: error: is only quoted here\nfine\n")
+    log(tmp_path, "probe_video/old", "hhvad: error: long ago\n", age=100)
+    assert main(["list-failures", "--logs", str(tmp_path), "--since", str(1e9 - 1)]) == 0
+    assert capsys.readouterr().err.strip().splitlines() == [
+        "4 failed; nothing was invented for what they lack:",
+        "  capture_heads/m/p/b and 1 more: model/: no tokenizer",
+        "  fit_scorer/m: a bug of ours: KeyError: 'x' (the whole story is in the log)",
+        "  probe_video/a: a.mp4: the file is empty",
+    ]
+
+
+def test_no_failure_left_a_line(tmp_path, capsys):
+    assert main(["list-failures", "--logs", str(tmp_path)]) == 0
+    assert "see Snakemake's own message" in capsys.readouterr().err
+
+
+@pytest.fixture
+def annotated(tmp_path):
+    rows = [
+        ("a", "a.mp4", "test", "anomaly", "", "0.5s-0.7s;1s-2s"),
+        ("b", "b.mp4", "test", "", "", ""),
+        ("c", "c.mp4", "validation", "anomaly", "", "0-5"),
+    ]
+    write_tsv(tmp_path / "sheet.tsv", COLUMNS, rows)
+    write_json(tmp_path / "a.json", {"fps": 30.0, "frames": 60})
+    out = tmp_path / "out.tsv"
+    command = ["check-annotations", "--sheet", str(tmp_path / "sheet.tsv"), "--split", "test"]
+    return tmp_path, out, [*command, "--probes-folder", str(tmp_path), "--out", str(out)]
+
+
+def test_annotations_of_a_split_in_frames(annotated):
+    _, out, command = annotated
+    assert main(command) == 0
+    (row,) = read_tsv(out)
+    assert row == {
+        "video": "a", "label": "anomaly", "frames": "60", "fps": "30.0", "events": "15-21;30-60",
+    }  # fmt: skip
+
+
+def test_an_event_past_the_end_names_video_event_and_length(annotated, capsys):
+    folder, out, command = annotated
+    write_json(folder / "a.json", {"fps": 30.0, "frames": 59})
+    assert main(command) == 2
+    assert "video a: event 1s-2s is frames 30-60, but the video has 59" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_show_results_prints_undefined_metrics_as_such(tmp_path, capsys):
+    number = {"value": 0.9123, "low": 0.8, "high": 0.95}
+    none = {"value": None, "low": None, "high": None}
+    metrics = {"auc": number, "auc_abnormal": none, "ap_step": number, "ap_trapezoid": number}
+    write_json(tmp_path / "m.json", {"metrics": metrics})
+    columns = ("video", "start_frame", "end_frame")
+    write_tsv(tmp_path / "events" / "a.tsv", columns, [("a", 1, 2), ("a", 5, 9)])
+    write_tsv(tmp_path / "events" / "b.tsv", columns, [])
+    command = ["show-results", "--metrics", str(tmp_path / "m.json")]
+    command += ["--events-folder", str(tmp_path / "events"), "--report", "page.html"]
+    assert main(command) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[0] == ["value", "95", "%", "interval"]
+    assert lines[1] == ["frame", "AUC", "91.23", "%", "80.00", "-", "95.00"]
+    assert lines[2][-1] == "undefined"
+    assert ["events", "found", "2", "in", "1", "of", "2", "test", "videos"] in lines
+    assert lines[-1] == ["Report:", "page.html"]
+
+
+def test_check_config_names_what_is_missing(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert main(["check-config", "--config", "config/config.yaml"]) == 0
+    assert "model demo: fine" in capsys.readouterr().out
+    assert main(["check-config", "--config", "config/nothing.yaml"]) == 2
+    assert "config/nothing.yaml: there is no such file" in capsys.readouterr().err
