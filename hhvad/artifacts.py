@@ -45,6 +45,9 @@ SCHEMA_VERSIONS: dict[str, int] = {
     "detector": 1,
 }
 
+# A detector is a scorer with a locator: it is read where a scorer is asked for.
+_ALSO = {"scorer": ("detector",)}
+
 Provenance = dict[str, Any]
 
 
@@ -136,7 +139,9 @@ def open_artifact(path: str | Path, schema: str) -> Iterator[tuple[h5py.File, Pr
         raise ArtifactError(f"{path}: there is no such file")
     with _refuse(path), h5py.File(path, "r") as file:
         found = file.attrs.get("schema"), file.attrs.get("schema_version")
-        if found != (schema, SCHEMA_VERSIONS[schema]):
+        if found not in [
+            (name, SCHEMA_VERSIONS[name]) for name in (schema, *_ALSO.get(schema, ()))
+        ]:
             raise ArtifactError(
                 f"{path}: schema is {found[0]!r} version {found[1]}, expected {schema!r} version "
                 f"{SCHEMA_VERSIONS[schema]}; delete the file and rerun"

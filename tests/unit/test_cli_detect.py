@@ -57,6 +57,17 @@ def test_scores_are_exact_and_come_from_the_experts(scorer, tmp_path):
     assert rows[-1]["end_frame"] == str(5 * 48 - 8)
 
 
+def test_a_detector_scores_as_its_scorer_does(scorer, tmp_path):
+    features = capture(tmp_path / "v.h5", np.random.default_rng(1).normal(size=(5, 2, 3, 4)))
+    fitted = artifacts.read(scorer[0], "scorer")
+    detector = tmp_path / "detector.h5"
+    provenance = {**fitted.provenance, "locator": {"tau": 0.5}}
+    artifacts.write(detector, "detector", fitted.arrays, provenance)
+    assert score(features, scorer, tmp_path / "a.tsv") == 0
+    assert score(features, (detector,), tmp_path / "b.tsv") == 0
+    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
+
+
 def test_a_bad_feature_is_an_error_never_a_score(scorer, tmp_path, capsys):
     features = np.zeros((5, 2, 3, 4))
     features[3, 0, 2, 1] = np.inf
