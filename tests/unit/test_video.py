@@ -1,0 +1,318 @@
+"""Frames by their number, read from the picture itself, for each decoder; and files that are bad."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered import read_number, write_numbered
+
+from hhvad import video
+from hhvad.errors import VideoError
+
+RATES = [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)]
+B_FRAMES = {"bf": "3", "b-pyramid": "normal", "g": "24"}
+OPEN_GOP = {"bf": "2", "x264-params": "open-gop=1:keyint=12:min-keyint=12"}
+
+
+def numbers(path: Path, info: video.Probe, indices, **options) -> list[int]:
+    with video.frames(path, info, indices, **options) as pictures:
+        return [read_number(picture) for picture in pictures]
+
+
+def both(info: video.Probe) -> list[video.Probe]:
+    """The probe with its own decoder, and with the other one where decord would do too."""
+    return [info, replace(info, decoder="pyav")] if info.decoder == "decord" else [info]
+
+
+@pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{float(rate):.2f}fps")
+def test_frame_rates(tmp_path, rate):
+    path = write_numbered(tmp_path / "a.mp4", 50, rate)
+    info = video.probe(path)
+    assert info.fps_fraction == f"{rate.numerator}/{rate.denominator}"
+    assert info.fps == pytest.approx(float(rate))
+    assert (info.frames, info.height, info.width) == (50, 96, 128)
+    assert info.duration == pytest.approx(50 / float(rate), abs=1e-3)
+    assert info.decoder == "decord"
+    for one in both(info):
+        assert numbers(path, one, range(50)) == list(range(50))
+
+
+@pytest.mark.parametrize("indices", [[0], [49], [24, 25, 47], [3, 3, 3, 48, 48], range(0, 50, 7)])
+@pytest.mark.parametrize("options", [B_FRAMES, OPEN_GOP, {"bf": "0", "g": "1"}, {"bf": "0"}])
+def test_single_frames_behind_any_group_of_pictures(tmp_path, options, indices):
+    path = write_numbered(tmp_path / "a.mp4", 50, options=options)
+    for one in both(video.probe(path)):
+        assert numbers(path, one, indices) == list(indices)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_threads_change_nothing(tmp_path, threads):
+    path = write_numbered(tmp_path / "a.mp4", 90, options=B_FRAMES)
+    for one in both(video.probe(path)):
+        assert numbers(path, one, range(0, 90, 4), threads=threads) == list(range(0, 90, 4))
+
+
+def test_variable_frame_rate_counts_frames_and_not_time(tmp_path):
+    steps = np.random.default_rng(0).integers(3, 40, 60)
+    path = write_numbered(tmp_path / "a.mp4", 60, ticks=np.cumsum(steps).tolist())
+    info = video.probe(path)
+    assert info.frames == 60
+    mean = steps[1:].mean() / 300  # ticks of 1/300 s
+    assert info.fps == pytest.approx(1 / mean, rel=0.01)
+    for one in both(info):
+        assert numbers(path, one, range(60)) == list(range(60))
+
+
+@pytest.mark.parametrize("size", [(97, 131), (96, 131), (97, 128), (50, 400)])
+def test_odd_sizes(tmp_path, size):
+    path = write_numbered(tmp_path / "a.mp4", 12, size=size, pixels="yuv444p")
+    info = video.probe(path)
+    assert (info.height, info.width) == size
+    for one in both(info):
+        with video.frames(path, one, range(12)) as pictures:
+            found = [(picture.shape, read_number(picture)) for picture in pictures]
+        assert found == [((*size, 3), n) for n in range(12)]
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_rotation_metadata_is_obeyed(tmp_path, turns):
+    path = write_numbered(tmp_path / "a.mp4", 12, size=(96, 192), quarter_turns=turns)
+    info = video.probe(path)
+    assert (info.rotation, info.decoder) == (90 * turns, "pyav")
+    assert (info.height, info.width) == (96, 192)
+    assert numbers(path, info, range(12)) == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "decoders"),
+    [
+        ("a.mkv", "libx264", "yuv420p", {"decord"}),
+        ("a.avi", "mpeg4", "yuv420p", {"pyav"}),
+        ("a.mpg", "mpeg2video", "yuv420p", {"pyav"}),
+        ("a.ts", "libx264", "yuv420p", {"pyav"}),
+        ("a.webm", "libvpx-vp9", "yuv420p", {"decord", "pyav"}),
+        ("a.mp4", "libsvtav1", "yuv420p", {"pyav"}),
+        ("a.mp4", "libx265", "yuv420p", {"decord", "pyav"}),
+        ("a.mp4", "libx265", "yuv420p10le", {"decord", "pyav"}),
+        ("a.mkv", "mjpeg", "yuvj420p", {"decord", "pyav"}),
+        ("a.mkv", "ffv1", "yuv420p", {"decord", "pyav"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_containers_and_codecs(tmp_path, name, codec, pixels, decoders):
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    path = write_numbered(tmp_path / name, 40, 25, codec=codec, pixels=pixels, options=options)
+    info = video.probe(path)
+    assert info.frames == 40
+    assert info.decoder in decoders
+    for one in both(info):
+        assert numbers(path, one, range(0, 40, 3)) == list(range(0, 40, 3))
+
+
+def test_sound_changes_nothing(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 20, sound=True)
+    assert numbers(path, video.probe(path), range(20)) == list(range(20))
+
+
+def test_one_frame(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 1)
+    info = video.probe(path)
+    assert info.frames == 1
+    assert numbers(path, info, [0, 0, 0]) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b.mp4", "a'b\".mp4", "a;b$(touch x).mp4", "-i.mp4", "ü\n漢.mp4", "%03d.mp4", "*.mp4"],
+)
+def test_names_are_names(tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_numbered(tmp_path / "plain.mp4", 8).rename(name)
+    info = video.probe(name)
+    assert numbers(Path(name), info, [0, 5]) == [0, 5]
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_the_fingerprint_tells_files_apart(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 8)
+    info = video.probe(path)
+    assert info.fingerprint == video.fingerprint(path)
+    write_numbered(path, 9)
+    with pytest.raises(VideoError, match="has changed since it was probed"):
+        numbers(path, info, [0])
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _text(path):
+    path.write_text("this is no video\n" * 100)
+
+
+def _folder(path):
+    path.mkdir()
+
+
+def _fifo(path):
+    os.mkfifo(path)
+
+
+def _dangling(path):
+    path.symlink_to("nowhere.mp4")
+
+
+def _noise(path):
+    path.write_bytes(np.random.default_rng(0).bytes(50_000))
+
+
+def _playlist(path):
+    write_numbered(path.with_name("other.mp4"), 4)
+    path.write_text("ffconcat version 1.0\nfile other.mp4\n")
+
+
+def _half(path):
+    write_numbered(path, 60)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _half_mkv(path):
+    write_numbered(path.with_suffix(".mkv"), 200).rename(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _sound_alone(path):
+    import av
+
+    from numbered import _mute
+
+    with av.open(str(path), "w") as container:
+        _mute(container)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "cannot be opened: No such file"),
+        (_empty, "the file is empty"),
+        (_text, "is not a video that can be read"),
+        (_folder, "is not a regular file"),
+        (_fifo, "is not a regular file"),
+        (_dangling, "cannot be opened: No such file"),
+        (_noise, "is not a video that can be read"),
+        (_playlist, "is not a video that can be read"),
+        (_half, "is not a video that can be read"),
+        (_half_mkv, "truncated|only .* of"),
+        (_sound_alone, "there is no video stream in it"),
+    ],
+    ids=lambda value: getattr(value, "__name__", "").strip("_<>") or None,
+)
+def test_what_is_no_video_is_named(tmp_path, make, message):
+    path = tmp_path / "a.mp4"
+    make(path)
+    with pytest.raises(VideoError, match=message) as caught:
+        video.probe(path, timeout=20)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damage_in_the_middle_gives_no_frame_behind_it(tmp_path):
+    """What comes is right; then the error: nothing is filled in."""
+    path = write_numbered(tmp_path / "a.mp4", 120, size=(192, 256), options={"g": "12"})
+    info = video.probe(path)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 600] = bytes(600)
+    path.write_bytes(data)
+    info = replace(info, fingerprint=video.fingerprint(path))
+    for one in both(info):
+        got = []
+        with (
+            pytest.raises(VideoError, match="damaged"),
+            video.frames(path, one, range(120)) as pictures,
+        ):
+            got.extend(pictures)
+        assert len(got) < 120
+
+
+def test_a_probe_of_more_frames_is_refused(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 20)
+    info = video.probe(path)
+    for one in both(replace(info, frames=21)):
+        with pytest.raises(VideoError, match="20"):
+            numbers(path, one, [0, 20])
+
+
+def test_time_limit_and_no_process_left(tmp_path):
+    path = write_numbered(
+        tmp_path / "a.mp4", 3000, size=(480, 640), options={"preset": "ultrafast"}
+    )
+    info = video.probe(path)
+    start = time.monotonic()
+    with (
+        pytest.raises(VideoError, match=r"not decoded in 0\.3 s"),
+        video.frames(path, info, range(3000), timeout=0.3) as pictures,
+    ):
+        for _ in pictures:
+            pass
+    assert time.monotonic() - start < 10
+    assert not _children()
+
+
+def test_leaving_early_ends_the_decoder(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 300)
+    with video.frames(path, video.probe(path), range(300)) as pictures:
+        next(pictures)
+        assert _children()
+    assert not _children()
+
+
+def _children() -> list[str]:
+    """Command lines of this process's decoders."""
+    listed = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True
+    )
+    return [line for line in listed.stdout.splitlines() if "hhvad.video" in line]
+
+
+def test_memory_is_bounded(tmp_path):
+    """Far more pictures than fit: they come one by one."""
+    path = write_numbered(
+        tmp_path / "a.mp4", 400, size=(720, 1280), options={"preset": "ultrafast"}
+    )
+    script = (
+        "import resource, sys; from hhvad import video; path = sys.argv[1]\n"
+        "with video.frames(path, video.probe(path), range(400)) as pictures:\n"
+        "    count = sum(1 for _ in pictures)\n"
+        "who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN\n"
+        "print(count, max(resource.getrusage(w).ru_maxrss for w in who))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    )
+    count, peak = (int(word) for word in done.stdout.split())
+    assert count == 400
+    assert peak < 700 * 1024  # KiB; the pictures together would be 1055 MiB
+
+
+def test_robbery102(shared):
+    """The real clip: frames of either decoder are alike, and the annotated part is inside."""
+    path = shared / "clips/Robbery102_x264.mp4"
+    info = video.probe(path)
+    assert (info.frames, info.width, info.height, info.fps) == (1827, 1200, 800, 30.0)
+    wanted = [0, 1080, 1560, 1826]
+    found = []
+    for decoder in ("decord", "pyav"):
+        with video.frames(path, replace(info, decoder=decoder), wanted, threads=2) as pictures:
+            found.append(np.stack(list(pictures)))
+    assert np.abs(found[0].astype(int) - found[1]).mean() < 2
