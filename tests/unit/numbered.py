@@ -63,7 +63,7 @@ def write_numbered(
         stream.codec_context.time_base = unit
         stream.options = options or {}
         if sound:
-            _mute(container)
+            mute(container)
         for number, tick in enumerate(ticks or range(count)):
             picture = np.rot90(numbered_picture(number, *size), quarter_turns)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
@@ -75,7 +75,8 @@ def write_numbered(
     return path
 
 
-def _mute(container: av.container.OutputContainer) -> None:
+def mute(container: av.container.OutputContainer) -> None:
+    """Add a track of silent sound."""
     audio = container.add_stream("aac", rate=16000)
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
     frame.sample_rate = 16000

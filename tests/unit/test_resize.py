@@ -31,7 +31,8 @@ def pictures(height: int, width: int) -> np.ndarray:
 def test_equals_pillow_within_two_levels(source, size):
     frames = pictures(*source)
     found = resize(frames, size)
-    assert found.shape == (2, *size, 3) and found.dtype == np.uint8
+    assert found.shape == (2, *size, 3)
+    assert found.dtype == np.uint8
     for mine, frame in zip(found, frames, strict=True):
         theirs = np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BICUBIC))
         assert np.abs(mine.astype(int) - theirs).max() <= 2

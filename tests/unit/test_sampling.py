@@ -37,7 +37,8 @@ def test_uniform_is_the_formula(start, span, count):
 @given(st.integers(0, 10**6), st.integers(1, 10**5), st.integers(1, 64))
 def test_uniform_stays_inside_in_order_and_symmetric(start, span, count):
     found = uniform(start, start + span, count)
-    assert found[0] >= start and found[-1] < start + span
+    assert found[0] >= start
+    assert found[-1] < start + span
     steps = np.diff(found)
     assert (steps >= 0).all()
     assert not len(steps) or steps.max() - steps.min() <= 1

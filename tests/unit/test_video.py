@@ -1,4 +1,4 @@
-"""Frames by their number, read from the picture itself, for each decoder; and files that are bad."""
+"""Frames by their number, read from the picture itself, by each decoder; and bad files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numbered import read_number, write_numbered
+from numbered import mute, read_number, write_numbered
 
 from hhvad import video
 from hhvad.errors import VideoError
 
 RATES = [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)]
 B_FRAMES = {"bf": "3", "b-pyramid": "normal", "g": "24"}
+FAST = {"preset": "ultrafast"}
 OPEN_GOP = {"bf": "2", "x264-params": "open-gop=1:keyint=12:min-keyint=12"}
 
 
@@ -194,10 +195,8 @@ def _half_mkv(path):
 def _sound_alone(path):
     import av
 
-    from numbered import _mute
-
     with av.open(str(path), "w") as container:
-        _mute(container)
+        mute(container)
 
 
 @pytest.mark.parametrize(
