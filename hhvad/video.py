@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 MAX_SIDE = 16384  # pixels; a header that claims more is damaged
 MAX_PIXELS = 64_000_000
 MAX_MEMORY = 8 * 2**30  # bytes that the child may map
-_SHARED = 64 * 2**20  # bytes of pictures that the child may be ahead
+_SHARED = 32 * 2**20  # bytes of pictures that the child may be ahead
 _DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
 _FINGERPRINTED = 2**20  # bytes at either end of the file
 
@@ -518,11 +518,13 @@ def _decode_decord(job: dict[str, Any]) -> Iterator[Picture]:
 
 def _decode_av(job: dict[str, Any]) -> Iterator[Picture]:
     """The pictures asked for, upright; all frames are decoded and counted."""
-    wanted = iter(job["indices"])
+    from av.video.reformatter import VideoReformatter
+
+    wanted, convert = iter(job["indices"]), VideoReformatter()
     index = next(wanted, None)
     for position, frame in enumerate(_frames(job["path"], job["threads"], job["frames"])):
         if position == index:
-            yield _picture(frame, *job["size"])
+            yield _picture(frame, *job["size"], convert)
             index = next(wanted, None)
 
 
@@ -563,15 +565,21 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
         raise VideoError(f"it holds {count} frames, the probe counted {expected}; probe it again")
 
 
-def _picture(frame: Any, height: int, width: int) -> Picture:
-    """A frame as RGB [height, width, 3], turned upright; a stream may change its size midway."""
+def _picture(frame: Any, height: int, width: int, convert: Any = None) -> Picture:
+    """A frame as RGB [height, width, 3], turned upright; a stream may change its size midway.
+
+    convert: PyAV's VideoReformatter, which is dear to make and good for many frames.
+    """
     import numpy as np
+    from av.video.reformatter import VideoReformatter
 
     turns = int(frame.rotation) // 90 % 4
     if turns % 2:
         height, width = width, height
-    picture = frame.to_ndarray(format="rgb24", width=width, height=height)
-    return np.ascontiguousarray(np.rot90(picture, turns))
+    convert = convert or VideoReformatter()
+    plane = convert.reformat(frame, width=width, height=height, format="rgb24").planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)  # padded at their ends
+    return np.rot90(rows[:, : width * 3].reshape(height, width, 3), turns)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,6 @@ def _write_frames(arguments: argparse.Namespace, info: Probe, timeout: float) ->
         batch = np.empty(shape[1:], np.uint8)
         for number, picture in enumerate(pictures):
             row, column = divmod(number, count)
-            batch[column] = resize(picture[None], (height, width))[0]
+            batch[column] = resize(picture.reshape(1, *picture.shape), (height, width))[0]
             if column == count - 1:
                 target[row] = batch

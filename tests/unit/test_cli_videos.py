@@ -1,0 +1,175 @@
+"""probe-video, sample-frames, add-videos, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numbered import read_number, write_numbered
+from PIL import Image
+
+from hhvad import artifacts
+from hhvad.cli import main
+from hhvad.files import read_tsv
+from hhvad.sheet import COLUMNS, read
+
+SIZE = (96, 128)
+
+
+def run(*words) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture
+def probed(tmp_path):
+    """A numbered video of 100 frames at 25 fps, and its probe."""
+    path, out = write_numbered(tmp_path / "a.mp4", 100, 25), tmp_path / "a.json"
+    assert run("probe-video", "--video", "a", "--path", path, "--out", out) == 0
+    return path, out
+
+
+def sample(probed, out, *words) -> int:
+    path, probe = probed
+    given = ("sample-frames", "--video", "a", "--path", path, "--probe", probe)
+    return run(*given, "--size", *SIZE, "--out", out, *words)
+
+
+def test_probe(probed):
+    found = json.loads(probed[1].read_text())
+    assert (found["video"], found["frames"], found["fps_fraction"]) == ("a", 100, "25/1")
+    assert "path" not in found  # the file may move; what it is does not
+
+
+def test_the_frames_of_each_segment_are_those_that_the_method_names(probed, tmp_path):
+    out = tmp_path / "frames.h5"
+    assert sample(probed, out, "--view", "segments", "--frames", "4") == 0
+    found = artifacts.read(out, "frames")
+    assert found.arrays["segments"].tolist() == [[0, 48], [48, 96], [96, 100]]
+    frames = found.arrays["frames"]
+    assert frames.shape == (3, 4, *SIZE, 3)
+    shown = [[read_number(frame) for frame in segment] for segment in frames]
+    assert shown == found.arrays["indices"].tolist()
+    assert shown == [[6, 18, 30, 42], [54, 66, 78, 90], [96, 97, 98, 99]]
+
+
+def test_the_frames_of_the_whole_video(probed, tmp_path):
+    out = tmp_path / "frames.h5"
+    assert sample(probed, out, "--view", "video", "--frames", "5") == 0
+    frames = artifacts.read(out, "frames").arrays["frames"]
+    assert [read_number(frame) for frame in frames[0]] == [10, 30, 50, 70, 90]
+
+
+def test_frames_are_resized_once_as_pillow_does(probed, tmp_path):
+    out, small = tmp_path / "frames.h5", tmp_path / "small.h5"
+    assert sample(probed, out, "--view", "video", "--frames", "3") == 0
+    assert sample(probed, small, "--view", "video", "--frames", "3", "--size", "56", "70") == 0
+    large, frames = (artifacts.read(file, "frames").arrays["frames"] for file in (out, small))
+    for before, after in zip(large[0], frames[0], strict=True):
+        wanted = Image.fromarray(before).resize((70, 56), Image.Resampling.BICUBIC)
+        assert np.abs(after.astype(int) - np.asarray(wanted)).max() <= 2
+
+
+def test_same_video_same_bytes(probed, tmp_path):
+    outs = [tmp_path / "1.h5", tmp_path / "2.h5"]
+    for out, threads in zip(outs, ("1", "3"), strict=True):
+        assert sample(probed, out, "--view", "segments", "--threads", threads) == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--view", "all"], "invalid choice: 'all'"),
+        (["--view", "video", "--frames", "0"], "'0' is not a whole number from 1"),
+        (["--view", "video", "--size", "0", "5"], "'0' is not a whole number"),
+        (["--view", "video", "--timeout", "nan"], "'nan' is not a number of seconds"),
+        (["--view", "video", "--path", "nowhere.mp4"], "nowhere.mp4: cannot be opened"),
+        (["--view", "video", "--probe", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_bad_arguments(probed, tmp_path, capsys, words, message):
+    out = tmp_path / "frames.h5"
+    try:
+        code = sample(probed, out, *words)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+def test_no_file_is_left_by_a_video_that_breaks_in_the_middle(probed, tmp_path, capsys):
+    path, probe = probed
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    path.write_bytes(data)
+    assert run("probe-video", "--video", "a", "--path", path, "--out", probe) == 0
+    capsys.readouterr()
+    assert sample(probed, tmp_path / "frames.h5", "--view", "segments") == 2
+    assert "damaged" in capsys.readouterr().err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.json", "a.mp4"]
+
+
+def test_a_foreign_probe_is_refused(probed, tmp_path, capsys):
+    probed[1].write_text('{"fps": 30}')
+    assert sample(probed, tmp_path / "frames.h5", "--view", "video") == 2
+    assert "a.json: not a probe of this hhvad" in capsys.readouterr().err
+
+
+def test_an_event_past_the_end_is_named_by_the_probe(probed, tmp_path, capsys):
+    given = ("probe-video", "--video", "a", "--path", probed[0], "--out", tmp_path / "b.json")
+    assert run(*given, "--events", "90-120") == 2
+    assert "100" in capsys.readouterr().err
+    assert run(*given, "--events", "3s-4s") == 0
+
+
+def test_add_videos(tmp_path, capsys):
+    folder = tmp_path / "new"
+    (folder / "deep").mkdir(parents=True)
+    write_numbered(folder / "gate 1.mp4", 4)
+    write_numbered(folder / "deep/gate_1.MP4".replace("MP4", "mkv"), 4)
+    (folder / "notes.txt").write_text("no video")
+    sheet = tmp_path / "sheet.tsv"
+    assert run("add-videos", folder, "--sheet", sheet) == 0
+    assert "2 videos added, 0 were there already" in capsys.readouterr().out
+    assert list(read_tsv(sheet)[0]) == list(COLUMNS)
+    videos = read(sheet)
+    assert [video.video for video in videos] == ["gate_1", "gate_1-2"]
+    assert all((v.split, v.label, v.events) == ("test", None, None) for v in videos)
+    before = sheet.read_bytes()
+    assert run("add-videos", folder, "--sheet", sheet) == 0
+    assert "0 videos added, 2 were there already" in capsys.readouterr().out
+    assert sheet.read_bytes() == before
+
+
+def test_add_videos_keeps_the_columns_and_rows_that_are_there(tmp_path):
+    sheet = tmp_path / "sheet.tsv"
+    sheet.write_text(
+        "path\tvideo\tsplit\tlabel\tevents\tcategory\nx.mp4\tx\ttest\tanomaly\t3-5\tfall"
+    )
+    file = write_numbered(tmp_path / "x.mp4", 4)
+    assert run("add-videos", file, "--sheet", sheet) == 0
+    lines = sheet.read_text().splitlines()
+    assert lines[1] == "x.mp4\tx\ttest\tanomaly\t3-5\tfall"
+    assert lines[2] == f"{file}\tx-2\ttest\t\t\t"
+
+
+def test_add_videos_names_what_is_no_video_and_adds_the_rest(tmp_path, capsys):
+    write_numbered(tmp_path / "good.mp4", 4)
+    (tmp_path / "bad.mp4").write_text("text")
+    sheet = tmp_path / "sheet.tsv"
+    assert run("add-videos", tmp_path, "--sheet", sheet) == 2
+    err = capsys.readouterr().err
+    assert "1 files are no videos" in err
+    assert "bad.mp4" in err
+    assert [video.video for video in read(sheet)] == ["good"]
+
+
+def test_add_videos_refuses_what_is_not_there(tmp_path, capsys):
+    sheet = tmp_path / "sheet.tsv"
+    assert run("add-videos", tmp_path / "nowhere", "--sheet", sheet) == 2
+    assert "there is no such file or folder" in capsys.readouterr().err
+    assert not sheet.exists()
