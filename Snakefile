@@ -17,6 +17,7 @@ configfile: "config/config.yaml"
 # config's pathvars come before these.
 pathvars:
     benchmarks="logs/benchmarks",
+    scratch="<results>/scratch",
 
 
 report: "workflow/report/workflow.rst"

@@ -2,7 +2,7 @@
 
     python benchmarks/frames.py [CLIP.mp4 ...] [--markdown benchmarks/frames.md]
 
-For each clip, and for two demo scenes that are drawn first, the ways below are timed in turns, the best
+For each clip and two demo scenes that are drawn first, the ways below are timed in turns, the best
 of three each, with the same decoder and number of threads:
 
 - decode: every frame of the file as RGB, once, in order, and nothing else done with it;
@@ -10,9 +10,9 @@ of three each, with the same decoder and number of threads:
   frames of every 48, resize (clips to 448 x 448, scenes to the demo's 56 x 56), write HDF5;
 - naive: the video opened anew for every segment, its 16 frames sought one by one, Pillow's resize.
 
-Start is the part of sample until the first picture is there: a process of its own is what keeps a
-broken file from hanging or killing the job, and a file of seconds costs it as a long one does. Not in
-the figures: the start of the job itself and the import of torch (about two seconds).
+Start is the part of sample until the first picture is there: a process of its own keeps a broken
+file from hanging or killing the job, and a file of seconds costs it as a long one does. Not in the
+figures: the start of the job itself and the import of torch (about two seconds).
 """
 
 from __future__ import annotations

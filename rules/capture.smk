@@ -6,7 +6,7 @@ rule capture_heads:
     input:
         # Frames of segments are temporary. What they depend on makes the capture stale: the video
         # through its probe, the sampling through params.
-        frames="<results>/frames/{view}/{video}.h5",
+        frames=frames_file,
         probe="<results>/probe/{video}.json",
     output:
         "<results>/heads/{model}/{view}/{prompt}/{video}.h5",

@@ -82,6 +82,18 @@ def video_path(wildcards):
     return VIDEOS[wildcards.video].path
 
 
+def frames_file(wildcards):
+    """The frames that a capture looks at: on scratch where no other capture will need them."""
+    if wildcards.view == "video" or is_calibration_sample(wildcards):
+        return "<results>/frames/{view}/{video}.h5"
+    return "<scratch>/segments/{video}.h5"
+
+
+def is_calibration_sample(wildcards):
+    """Whether a capture is one of those that calibrate the heads, under every prompt."""
+    return wildcards.view == CALIBRATION_VIEW and wildcards.video in CALIBRATION
+
+
 def prompt_text(wildcards):
     """The wording of a prompt; what a capture depends on, whatever the other prompts say."""
     return PROMPTS["prompts"][wildcards.prompt]
@@ -92,8 +104,7 @@ def siblings(wildcards):
 
     The flag names the file, not the wordings, so that no capture depends on another's prompt.
     """
-    asked = wildcards.view == CALIBRATION_VIEW and wildcards.video in CALIBRATION
-    return f"--siblings {config['prompts']}" if asked else ""
+    return f"--siblings {config['prompts']}" if is_calibration_sample(wildcards) else ""
 
 
 def wanted_heads(wildcards):

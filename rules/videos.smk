@@ -125,7 +125,7 @@ rule sample_frames:
 use rule sample_frames as sample_segments with:
     # F frames of each segment: large, asked one prompt, and gone when that capture is there.
     output:
-        temp("<results>/frames/segments/{video}.h5"),
+        temp("<scratch>/segments/{video}.h5"),
     log:
         "<logs>/sample_segments/{video}.log",
     benchmark:
@@ -150,7 +150,3 @@ if CALIBRATION_VIEW == "segments":
     use rule sample_segments as sample_calibration_segments with:
         output:
             "<results>/frames/segments/{video}.h5",
-        wildcard_constraints:
-            video="|".join(re.escape(name) for name in CALIBRATION),
-
-    ruleorder: sample_calibration_segments > sample_segments

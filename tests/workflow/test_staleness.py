@@ -153,7 +153,7 @@ def test_a_replaced_video_makes_its_own_results_stale(finished: Study):
 
 
 def test_frames_of_segments_are_gone_and_nothing_misses_them(finished: Study):
-    assert not list(finished.folder.glob("results/frames/segments/*.h5"))
+    assert not list(finished.folder.glob("results/scratch/segments/*.h5"))
     assert list(finished.folder.glob("results/frames/video/*.h5"))
 
 
