@@ -521,10 +521,11 @@ def _decode_av(job: dict[str, Any]) -> Iterator[Picture]:
     from av.video.reformatter import VideoReformatter
 
     wanted, convert = iter(job["indices"]), VideoReformatter()
+    height, width = job["size"]
     index = next(wanted, None)
     for position, frame in enumerate(_frames(job["path"], job["threads"], job["frames"])):
         if position == index:
-            yield _picture(frame, *job["size"], convert)
+            yield _picture(frame, height, width, convert)
             index = next(wanted, None)
 
 

@@ -19,7 +19,7 @@ rule capture_heads:
     threads: config["capture"]["threads"]
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=capture_mb,
         runtime=capture_minutes,
         engine=engine,
     params:

@@ -1,7 +1,7 @@
 # What the rules share: the checked config, the sheet, and the few functions that pick from them.
 # This is the only file with functions.
 
-import re
+import os
 import time
 from pathlib import Path
 
@@ -45,11 +45,26 @@ def load_study(config):
     return config, prompts, {video.video: video for video in videos}, stamp, frozen
 
 
+def file_mb(path):
+    """Size of a file in MiB; 0 where it is not there yet."""
+    try:
+        return os.stat(path).st_size / 2**20
+    except OSError:
+        return 0
+
+
+def weights_mb(model):
+    """MiB of a checkpoint folder's weights; for a hub id those of eight billion numbers."""
+    files = list(Path(checkpoint.resolve(model)).glob("*.safetensors"))
+    return sum(file_mb(file) for file in files) if files else 16000
+
+
 config, PROMPTS, VIDEOS, CHECKPOINT, FROZEN = load_study(config)
 
 LOGS = config["pathvars"]["logs"]
 MODEL = config["model"]["name"]
 ONLINE = PROMPTS["online"]
+WEIGHTS_MB = weights_mb(config["model"]["path"])
 DETECTOR = config["detector"] or "<results>/detector/{model}.h5"
 SCORER = config["detector"] or "<results>/scorer/{model}.h5"
 CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
@@ -278,14 +293,19 @@ def config_digest(section, keys):
     return digest({key: config[section][key] for key in keys})
 
 
+def segments_at_most(wildcards):
+    """How many segments a video may have: a MiB of video rarely holds more than four."""
+    return 1 + 4 * file_mb(VIDEOS[wildcards.video].path)
+
+
 def frames_mb(wildcards):
     """Disk that the frames of a whole video take."""
     return sets_of_frames_mb(1)
 
 
-def segments_mb(wildcards, input):
-    """Disk that the frames of all segments take: a MiB of video rarely holds more than four."""
-    return sets_of_frames_mb(4 * max(1, input.size_mb))
+def segments_mb(wildcards):
+    """Disk that the frames of all segments take."""
+    return sets_of_frames_mb(segments_at_most(wildcards))
 
 
 def sets_of_frames_mb(sets):
@@ -294,6 +314,17 @@ def sets_of_frames_mb(sets):
     return 100 + int(sets * config["sampling"]["frames"] * height * width * 3 / 2**20)
 
 
+def sample_minutes(wildcards, attempt):
+    """Minutes that decoding a video may take, at 2 MiB of file a second."""
+    return attempt * (5 + int(file_mb(VIDEOS[wildcards.video].path) / 120))
+
+
 def capture_minutes(wildcards, attempt):
-    """Minutes that one capture may take: grows with each attempt."""
-    return 60 * attempt
+    """Minutes that one capture may take, three of them for a model that is loaded first."""
+    segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
+    return attempt * (3 + int(segments * config["capture"]["segment_seconds"] / 60))
+
+
+def capture_mb(wildcards, attempt):
+    """Memory of the host that a capture may take: the weights pass through it."""
+    return attempt * (3000 + int(1.5 * WEIGHTS_MB))

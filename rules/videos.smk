@@ -15,7 +15,7 @@ rule probe_video:
         "../envs/light.yaml"
     resources:
         mem_mb=500,
-        runtime=15,
+        runtime=5,
     params:
         path=video_path,
         timeout=config["sampling"]["timeout"],
@@ -98,7 +98,7 @@ rule sample_frames:
     threads: config["sampling"]["threads"]
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=sample_minutes,
         disk_mb=frames_mb,
     params:
         path=video_path,
@@ -132,7 +132,7 @@ use rule sample_frames as sample_segments with:
         "<benchmarks>/sample_segments/{video}.tsv"
     resources:
         mem_mb=2000,
-        runtime=60,
+        runtime=sample_minutes,
         disk_mb=segments_mb,
     params:
         path=video_path,
