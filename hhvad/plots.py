@@ -35,6 +35,12 @@ def save(figure: Figure, path: str | Path) -> None:
     kind = Path(path).suffix.lstrip(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with atomic_path(path) as partial, mpl.rc_context(STYLE):
+        # The solver of the layout rounds differently from run to run; the file must not.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axes in figure.axes:
+            left, bottom, width, height = (round(v, 6) for v in axes.get_position().bounds)
+            axes.set_position((left, bottom, width, height))
         figure.savefig(partial, format=kind, metadata=metadata)
 
 
