@@ -19,7 +19,10 @@ def encode(scene: Scene, path: str | Path) -> None:
         stream.width, stream.height = scene.width, scene.height
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
-        stream.options = {"preset": "veryfast", "crf": "23", "threads": "1"}
+        # With macroblock trees libx264 writes one of several files, as its memory happens to lie.
+        stream.options = {
+            "preset": "veryfast", "crf": "23", "threads": "1", "x264-params": "mbtree=0",
+        }  # fmt: skip
         for picture in render(scene):
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
