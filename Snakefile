@@ -24,6 +24,12 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+
+
+if workflow.remote_exec:
+    restart_bundle_as_local_run()
+
+
 include: "rules/demo.smk"
 include: "rules/videos.smk"
 include: "rules/capture.smk"
@@ -46,8 +52,20 @@ wildcard_constraints:
     split=r"validation|test",
 
 
+# Seconds each: no jobs for a cluster's queue.
 localrules:
     all,
+    check_annotations,
+    label_segments,
+    fit_scorer,
+    score_video,
+    calibrate_locator,
+    localize_events,
+    report_metrics,
+    plot_curves,
+    plot_heads,
+    plot_features,
+    plot_video,
 
 
 # Scores and events of every test video; metrics and figures where there are annotations.

@@ -21,7 +21,6 @@ rule capture_heads:
         gpu=1,
         mem_mb=capture_mb,
         runtime=capture_minutes,
-        engine=engine,
     params:
         model=config["model"]["path"],
         revision=(
@@ -47,6 +46,6 @@ rule capture_heads:
         " --prompt {params.text:q}"
         " {params.siblings}"
         " --heads {params.heads:q}"
-        " {resources.engine}"
+        " {ENGINE}"
         " --threads {threads}"
         " --out {output:q} 2> {log:q}"

@@ -2,6 +2,7 @@
 # This is the only file with functions.
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -65,6 +66,13 @@ LOGS = config["pathvars"]["logs"]
 MODEL = config["model"]["name"]
 ONLINE = PROMPTS["online"]
 WEIGHTS_MB = weights_mb(config["model"]["path"])
+# How captures are computed. No result depends on it, so it is no param: those make captures stale.
+ENGINE = (
+    f"--device {config['capture']['device']}"
+    f" --batch-size {config['capture']['batch_size']}"
+    f" --resident {'yes' if config['capture']['resident'] else 'no'}"
+    f" --idle-timeout {config['capture']['idle_timeout']}"
+)
 DETECTOR = config["detector"] or "<results>/detector/{model}.h5"
 SCORER = config["detector"] or "<results>/scorer/{model}.h5"
 CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
@@ -127,16 +135,6 @@ def wanted_heads(wildcards):
     if config["capture"]["heads"] == "all" or wildcards.view == "video":
         return "all"
     return " ".join(f"{head.layer},{head.head}" for head in FROZEN.experts)
-
-
-def engine(wildcards):
-    """How captures are computed, as flags. No result depends on it, so it is a resource, no param."""
-    flags = config["capture"]
-    resident = "yes" if flags["resident"] else "no"
-    return (
-        f"--device {flags['device']} --batch-size {flags['batch_size']}"
-        f" --resident {resident} --idle-timeout {flags['idle_timeout']}"
-    )
 
 
 def calibration_features(wildcards):
@@ -328,3 +326,25 @@ def capture_minutes(wildcards, attempt):
 def capture_mb(wildcards, attempt):
     """Memory of the host that a capture may take: the weights pass through it."""
     return attempt * (3000 + int(1.5 * WEIGHTS_MB))
+
+
+def restart_bundle_as_local_run():
+    """In a cluster's allocation, start again as `snakemake --cores` on the bundle that was sent.
+
+    Snakemake's Slurm executor would run its jobs one after the other, each as a step with a Snakemake
+    of its own: the resident model would end with every job, and the first failure would end the
+    bundle. A second attempt computes what the first did not finish.
+    """
+    given = sys.argv[1:]
+    if "--local-groupid" not in given or "slurm-jobstep" not in given:
+        return
+    # Hooks end the resident model.
+    dropped = {"--executor": 2, "--jobs": 2, "--no-hooks": 1}
+    if given[given.index("--attempt") + 1] != "1":
+        dropped["--force"] = 1
+    for flag, words in dropped.items():
+        if flag in given:
+            position = given.index(flag)
+            del given[position : position + words]
+    command = [sys.executable, "-m", "snakemake", *given, "--keep-going"]
+    os.execv(sys.executable, command)

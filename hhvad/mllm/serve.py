@@ -268,7 +268,8 @@ def capture_here(load: Load, message: Message, report: Report) -> Message:
 def _loaded(engine: CaptureEngine, seconds: float) -> Message:
     info = engine.info
     what = f"{info.architecture}, {info.layers} layers x {info.heads} heads, {info.dtype}"
-    return {"event": "loaded", "what": f"{what} on {info.device}", "seconds": round(seconds, 3)}
+    where = f"{info.device}, process {os.getpid()},"
+    return {"event": "loaded", "what": f"{what} on {where}", "seconds": round(seconds, 3)}
 
 
 def _done(job: Job) -> Message:

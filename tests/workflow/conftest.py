@@ -145,7 +145,7 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture
 def finished(_finished: Study, tmp_path: Path) -> Study:
     """A copy of a study that has run to its end."""
-    return _finished.copy(tmp_path / "study")
+    return _finished.copy(tmp_path / "finished")
 
 
 @pytest.fixture
