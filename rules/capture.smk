@@ -34,6 +34,7 @@ rule capture_heads:
         siblings=siblings,
         heads=wanted_heads,
         sampling=config_digest("sampling", ["frames", "segment_length", "size"]),
+        engine=engine,
         schema=SCHEMA_VERSIONS["features"],
     shell:
         "hhvad capture-heads"
@@ -46,6 +47,5 @@ rule capture_heads:
         " --prompt {params.text:q}"
         " {params.siblings}"
         " --heads {params.heads:q}"
-        " {ENGINE}"
-        " --threads {threads}"
+        " {params.engine}"
         " --out {output:q} 2> {log:q}"

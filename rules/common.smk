@@ -66,13 +66,6 @@ LOGS = config["pathvars"]["logs"]
 MODEL = config["model"]["name"]
 ONLINE = PROMPTS["online"]
 WEIGHTS_MB = weights_mb(config["model"]["path"])
-# How captures are computed. No result depends on it, so it is no param: those make captures stale.
-ENGINE = (
-    f"--device {config['capture']['device']}"
-    f" --batch-size {config['capture']['batch_size']}"
-    f" --resident {'yes' if config['capture']['resident'] else 'no'}"
-    f" --idle-timeout {config['capture']['idle_timeout']}"
-)
 DETECTOR = config["detector"] or "<results>/detector/{model}.h5"
 SCORER = config["detector"] or "<results>/scorer/{model}.h5"
 CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
@@ -135,6 +128,19 @@ def wanted_heads(wildcards):
     if config["capture"]["heads"] == "all" or wildcards.view == "video":
         return "all"
     return " ".join(f"{head.layer},{head.head}" for head in FROZEN.experts)
+
+
+def engine(wildcards, threads):
+    """How captures are computed, as flags. No result depends on it.
+
+    What follows from `threads` makes nothing stale: Snakemake does not keep it in its records.
+    """
+    flags = config["capture"]
+    resident = "yes" if flags["resident"] else "no"
+    return (
+        f"--device {flags['device']} --batch-size {flags['batch_size']} --threads {threads}"
+        f" --resident {resident} --idle-timeout {flags['idle_timeout']}"
+    )
 
 
 def calibration_features(wildcards):

@@ -46,20 +46,25 @@ def _slurm():
 def start(new_study: Study):
     """Start the study's run through Slurm without waiting for it."""
     runs = []
+    output = new_study.folder / "output.txt"
 
-    def start() -> subprocess.Popen[str]:
+    def start() -> subprocess.Popen[bytes]:
         command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), *SLURM]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        run = subprocess.Popen(
-            command,
-            cwd=new_study.folder,
-            env={**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(new_study.folder / "run")},
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with output.open("wb") as stdout:
+            run = subprocess.Popen(
+                command,
+                cwd=new_study.folder,
+                env={
+                    **os.environ,
+                    "PATH": path,
+                    "HHVAD_RUNTIME_DIR": str(new_study.folder / "run"),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         runs.append(run)
         return run
 
@@ -168,11 +173,10 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
     second = wait_for(lambda: [job for job in running() if job != first])[0]
     # It would finish in time: stopped, it does not, and Slurm ends it at its limit.
     subprocess.run(["scontrol", "update", f"JobId={second}", "TimeLimit=1"], check=True)
-    pids = wait_for(lambda: children(second))
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    output = run.communicate(timeout=420)[0]
-    assert run.returncode == 0, output
+    subprocess.run(["scancel", "--signal=STOP", "--full", second], check=True)
+    code = run.wait(timeout=420)
+    output = (new_study.folder / "output.txt").read_text()
+    assert code == 0, output
     shown = (
         subprocess.run(["scontrol", "show", "job", first], capture_output=True, text=True).stdout
         + subprocess.run(["scontrol", "show", "job", second], capture_output=True, text=True).stdout
@@ -181,26 +185,6 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
     assert "JobState=TIMEOUT" in shown
     assert output.count("Trying to restart job") == 2
     assert_same(results(new_study), results(finished))
-
-
-def children(job: str) -> list[int]:
-    """The processes of snakemake in a job of Slurm."""
-    listed = subprocess.run(
-        ["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    marks = [line for line in listed.splitlines() if "--local-groupid" in line]
-    return [
-        int(line.split()[0])
-        for line in marks
-        if f"SLURM_JOB_ID={job}\0".encode() in _environment(line.split()[0])
-    ]
-
-
-def _environment(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
 
 
 def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, new_study: Study, start):
