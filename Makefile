@@ -1,6 +1,6 @@
 # make demo: the whole method on real video files.  make test: the proof.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo test lint unit workflow-test bench clean
+.PHONY: help venv venv-test demo test lint unit workflow-test bench slurm-profile clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
+PROFILE = $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake/slurm
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 help:
@@ -15,6 +16,7 @@ help:
 	@echo "make test   install with the test extras, lint, run every test"
 	@echo "make venv   the environment only"
 	@echo "make bench  the figures of benchmarks/"
+	@echo "make slurm-profile  install profiles/slurm for you, so that snakemake --profile slurm finds it"
 	@echo "make clean  remove results, logs and caches (keeps $(VENV))"
 
 venv: $(STAMP)
@@ -55,6 +57,12 @@ workflow-test: venv-test
 
 bench: venv
 	$(RUN) benchmarks/run
+
+# What you filled in there stays yours: a profile that is there is not written over.
+slurm-profile:
+	@mkdir -p "$(PROFILE)"
+	@if [ -e "$(PROFILE)/config.yaml" ]; then echo "kept: $(PROFILE)/config.yaml"; \
+	else cp profiles/slurm/config.yaml "$(PROFILE)/" && echo "installed: $(PROFILE)/config.yaml"; fi
 
 clean:
 	rm -rf results resources logs report.html .snakemake

@@ -1,4 +1,4 @@
-"""What planning costs with many videos: ours against a bare workflow of five rules and as many jobs.
+"""What planning costs with many videos: ours against a bare workflow of as many jobs.
 
     python benchmarks/planning.py [--videos 1000 10000] [--markdown benchmarks/planning.md]
 
@@ -103,8 +103,11 @@ def snakemake(folder: Path, *flags: str) -> Run:
     return Run(seconds, usage.ru_maxrss / 2**20, text)
 
 
-def rows(videos: int) -> list[list[str]]:
-    """A sheet: a tenth calibrates, a tenth validates, the rest is for the test."""
+def rows(videos: int, added: int) -> list[list[str]]:
+    """A sheet: a tenth calibrates, a tenth validates, the rest is for the test.
+
+    The added ones are as `hhvad add-videos` adds them: for the test, and not annotated.
+    """
     table = []
     for number in range(videos):
         split = {0: "calibration", 1: "validation"}.get(number % 10, "test")
@@ -118,6 +121,10 @@ def rows(videos: int) -> list[list[str]]:
             "events": "10-20" if bad and split != "calibration" else "",
         }
         table.append([row[column] for column in COLUMNS])
+    for number in range(videos, videos + added):
+        row = dict.fromkeys(COLUMNS, "")
+        row |= {"video": f"video-{number:05d}", "path": f"videos/{number:05d}.mp4", "split": "test"}
+        table.append([row[column] for column in COLUMNS])
     return table
 
 
@@ -127,7 +134,7 @@ class Ours:
     name = "hhvad"
 
     def __init__(self, folder: Path, videos: int) -> None:
-        self.folder, self.videos = folder, videos
+        self.folder, self.videos, self.added = folder, videos, 0
         shutil.copytree(ROOT / "config", folder / "config")
         (folder / "bin").mkdir()
         (folder / "bin/hhvad").write_text(STAND_IN)
@@ -136,8 +143,8 @@ class Ours:
         self.write()
 
     def write(self) -> None:
-        write_tsv(self.folder / "config/videos.tsv", COLUMNS, rows(self.videos))
-        for number in range(self.videos):
+        write_tsv(self.folder / "config/videos.tsv", COLUMNS, rows(self.videos, self.added))
+        for number in range(self.videos + self.added):
             file = self.folder / f"videos/{number:05d}.mp4"
             if not file.exists():
                 file.write_bytes(b"")
@@ -146,7 +153,7 @@ class Ours:
         return snakemake(self.folder, "--snakefile", str(ROOT / "Snakefile"), *flags)
 
     def add_one(self) -> None:
-        self.videos += 1
+        self.added += 1
         self.write()
 
 

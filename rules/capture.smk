@@ -22,30 +22,25 @@ rule capture_heads:
         mem_mb=capture_mb,
         runtime=capture_minutes,
     params:
-        model=config["model"]["path"],
-        revision=(
-            f"--revision {config['model']['revision']}"
-            if config["model"]["revision"]
-            else ""
-        ),
+        path=config["model"]["path"],
+        model=MODEL_FLAGS,
         checkpoint=CHECKPOINT,
-        dtype=config["model"]["dtype"],
         text=prompt_text,
         siblings=siblings,
         heads=wanted_heads,
-        sampling=config_digest("sampling", ["frames", "segment_length", "size"]),
+        sampling=SAMPLING,
         engine=engine,
         schema=SCHEMA_VERSIONS["features"],
     shell:
         "hhvad capture-heads"
         " --frames {input.frames:q}"
-        " --model {params.model:q}"
+        " --model {params.path:q}"
         " --model-name {wildcards.model:q}"
-        " {params.revision}"
-        " --dtype {params.dtype}"
+        " {params.model}"
         " --prompt-id {wildcards.prompt:q}"
         " --prompt {params.text:q}"
         " {params.siblings}"
         " --heads {params.heads:q}"
         " {params.engine}"
+        " --threads {threads}"
         " --out {output:q} 2> {log:q}"

@@ -60,12 +60,29 @@ def weights_mb(model):
     return sum(file_mb(file) for file in files) if files else 16000
 
 
+def model_flags(model):
+    """What makes other numbers of the same checkpoint, as flags."""
+    revision = f" --revision {model['revision']}" if model["revision"] else ""
+    return f"--dtype {model['dtype']}{revision}"
+
+
+def sampling_flags(sampling):
+    """Which frames the model sees, as flags."""
+    height, width = sampling["size"]
+    return (
+        f"--frames {sampling['frames']} --segment-length {sampling['segment_length']}"
+        f" --size {height} {width}"
+    )
+
+
 config, PROMPTS, VIDEOS, CHECKPOINT, FROZEN = load_study(config)
 
 LOGS = config["pathvars"]["logs"]
 MODEL = config["model"]["name"]
 ONLINE = PROMPTS["online"]
 WEIGHTS_MB = weights_mb(config["model"]["path"])
+MODEL_FLAGS = model_flags(config["model"])
+SAMPLING = sampling_flags(config["sampling"])
 DETECTOR = config["detector"] or "<results>/detector/{model}.h5"
 SCORER = config["detector"] or "<results>/scorer/{model}.h5"
 CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
@@ -107,7 +124,8 @@ def frames_file(wildcards):
 
 def is_calibration_sample(wildcards):
     """Whether a capture is one of those that calibrate the heads, under every prompt."""
-    return wildcards.view == CALIBRATION_VIEW and wildcards.video in CALIBRATION
+    split = VIDEOS[wildcards.video].split
+    return wildcards.view == CALIBRATION_VIEW and split == "calibration"
 
 
 def prompt_text(wildcards):
@@ -130,15 +148,18 @@ def wanted_heads(wildcards):
     return " ".join(f"{head.layer},{head.head}" for head in FROZEN.experts)
 
 
-def engine(wildcards, threads):
-    """How captures are computed, as flags. No result depends on it.
+# Snakemake keeps no record of params that follow from outputs: these two make nothing stale.
+def time_limit(wildcards, output):
+    """Seconds after which a decoder that hangs is ended, as a flag."""
+    return f"--timeout {config['sampling']['timeout']}"
 
-    What follows from `threads` makes nothing stale: Snakemake does not keep it in its records.
-    """
+
+def engine(wildcards, output):
+    """How captures are computed, as flags."""
     flags = config["capture"]
     resident = "yes" if flags["resident"] else "no"
     return (
-        f"--device {flags['device']} --batch-size {flags['batch_size']} --threads {threads}"
+        f"--device {flags['device']} --batch-size {flags['batch_size']}"
         f" --resident {resident} --idle-timeout {flags['idle_timeout']}"
     )
 
@@ -185,11 +206,6 @@ def features_of_all_prompts(wildcards):
         for prompt in PROMPTS["prompts"]
         for name in CALIBRATION
     ]
-
-
-def features_of_segments(wildcards):
-    """Head features of a video's segments under the online prompt."""
-    return f"<results>/heads/{wildcards.model}/segments/{ONLINE}/{wildcards.video}.h5"
 
 
 def features_of_annotated_tests(wildcards):
@@ -290,11 +306,6 @@ def grid(name):
     """A grid of the locator as three words: first, last, count."""
     values = config["locator"][name]
     return [values["first"], values["last"], values["count"]]
-
-
-def config_digest(section, keys):
-    """A digest of some values of a config section: what a step depends on but does not read."""
-    return digest({key: config[section][key] for key in keys})
 
 
 def segments_at_most(wildcards):

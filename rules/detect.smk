@@ -4,7 +4,7 @@
 rule score_video:
     """Give each segment its probability of being anomalous."""
     input:
-        features=features_of_segments,
+        features=f"<results>/heads/{{model}}/segments/{ONLINE}/{{video}}.h5",
         scorer=SCORER,
     output:
         "<results>/scores/{model}/{video}.tsv",

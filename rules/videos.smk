@@ -18,12 +18,12 @@ rule probe_video:
         runtime=5,
     params:
         path=video_path,
-        timeout=config["sampling"]["timeout"],
+        limit=time_limit,
     shell:
         "hhvad probe-video"
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
-        " --timeout {params.timeout}"
+        " {params.limit}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -102,23 +102,19 @@ rule sample_frames:
         disk_mb=frames_mb,
     params:
         path=video_path,
+        sampling=SAMPLING,
         view="video",
-        frames=config["sampling"]["frames"],
-        segment_length=config["sampling"]["segment_length"],
-        size=config["sampling"]["size"],
-        timeout=config["sampling"]["timeout"],
         schema=SCHEMA_VERSIONS["frames"],
+        limit=time_limit,
     shell:
         "hhvad sample-frames"
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
         " --probe {input.probe:q}"
         " --view {params.view}"
-        " --frames {params.frames}"
-        " --segment-length {params.segment_length}"
-        " --size {params.size}"
+        " {params.sampling}"
         " --threads {threads}"
-        " --timeout {params.timeout}"
+        " {params.limit}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -136,12 +132,10 @@ use rule sample_frames as sample_segments with:
         disk_mb=segments_mb,
     params:
         path=video_path,
+        sampling=SAMPLING,
         view="segments",
-        frames=config["sampling"]["frames"],
-        segment_length=config["sampling"]["segment_length"],
-        size=config["sampling"]["size"],
-        timeout=config["sampling"]["timeout"],
         schema=SCHEMA_VERSIONS["frames"],
+        limit=time_limit,
 
 
 if CALIBRATION_VIEW == "segments":
