@@ -80,6 +80,7 @@ rule all:
 
 
 onsuccess:
+    remove_left_frames()
     shell("hhvad stop-resident")
 
 

@@ -1,9 +1,11 @@
 """The HDF5 files that pass between the steps, and the check that they belong together.
 
 Layout of every file: the root carries `schema` (name), `schema_version` (int), `provenance` (JSON:
-what the content was made from) and `provenance_digest`; each dataset is chunked, byte-shuffled,
-compressed without loss and guarded by a Fletcher-32 checksum. Nothing in a file depends on when or
-where it was written: no times, no absolute paths.
+what the content was made from) and `provenance_digest`; each dataset is chunked, byte-shuffled and
+compressed without loss. Nothing in a file depends on when or where it was written: no times, no
+absolute paths. Behind what HDF5 reads stand 20 bytes: `HHVADsum`, and in little-endian order the
+number of bytes before them and their CRC-32. They are compared before HDF5 sees the file, because its
+library may hang or crash on a damaged one.
 
 | schema | datasets |
 |---|---|
@@ -20,11 +22,14 @@ S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prom
 from __future__ import annotations
 
 import json
+import os
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -44,6 +49,10 @@ SCHEMA_VERSIONS: dict[str, int] = {
     "scorer": 1,
     "detector": 1,
 }
+
+_MAGIC = b"HHVADsum"
+_SEAL = struct.Struct("<8sQI")
+_whole: set[tuple[int, int, int, int]] = set()  # files that this process has compared
 
 # A detector is a scorer with a locator: it is read where a scorer is asked for.
 _ALSO = {"scorer": ("detector",)}
@@ -82,12 +91,56 @@ def write(
 def create(path: str | Path, schema: str, provenance: Provenance) -> Iterator[h5py.File]:
     """An open HDF5 file with its header, for a writer that streams; renamed at the end."""
     full = {**provenance, "hhvad": __version__}
-    with atomic_path(path) as partial, _refuse(path), h5py.File(partial, "w") as file:
-        file.attrs["schema"] = schema
-        file.attrs["schema_version"] = SCHEMA_VERSIONS[schema]
-        file.attrs["provenance"] = json.dumps(full, sort_keys=True, ensure_ascii=False)
-        file.attrs["provenance_digest"] = digest(full)
-        yield file
+    with atomic_path(path) as partial, _refuse(path):
+        with h5py.File(partial, "w") as file:
+            file.attrs["schema"] = schema
+            file.attrs["schema_version"] = SCHEMA_VERSIONS[schema]
+            file.attrs["provenance"] = json.dumps(full, sort_keys=True, ensure_ascii=False)
+            file.attrs["provenance_digest"] = digest(full)
+            yield file
+        seal(partial)
+
+
+def seal(path: str | Path) -> None:
+    """Append length and checksum to a finished file."""
+    with Path(path).open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        checksum = _checksum(file, size)
+        file.seek(size)
+        file.write(_SEAL.pack(_MAGIC, size, checksum))
+
+
+def _require_whole(path: str | Path) -> None:
+    """Raise ArtifactError unless the file is, byte for byte, what was written."""
+    with Path(path).open("rb") as file:
+        stat = os.fstat(file.fileno())
+        state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if state in _whole:
+            return
+        size = stat.st_size - _SEAL.size
+        file.seek(max(0, size))
+        end = file.read()
+        if len(end) != _SEAL.size or _SEAL.unpack(end)[0] != _MAGIC:
+            raise ArtifactError(
+                f"{path}: is cut off, or no artifact of hhvad; delete the file and rerun"
+            )
+        if _SEAL.unpack(end)[1:] != (size, _checksum(file, size)):
+            raise ArtifactError(
+                f"{path}: is damaged, its checksum does not fit; delete the file and rerun"
+            )
+    _whole.add(state)
+
+
+def _checksum(file: BinaryIO, size: int) -> int:
+    """CRC-32 of the first `size` bytes."""
+    file.seek(0)
+    checksum = 0
+    while size > 0:
+        block = file.read(min(size, 1 << 22))
+        if not block:
+            break
+        checksum, size = zlib.crc32(block, checksum), size - len(block)
+    return checksum
 
 
 def add_dataset(
@@ -114,7 +167,6 @@ def add_dataset(
         compression="gzip" if compress else None,
         compression_opts=1 if compress else None,
         shuffle=compress,
-        fletcher32=True,
     )
 
 
@@ -137,6 +189,8 @@ def open_artifact(path: str | Path, schema: str) -> Iterator[tuple[h5py.File, Pr
     """An artifact opened for reading piece by piece, with its provenance, header checked."""
     if not Path(path).is_file():
         raise ArtifactError(f"{path}: there is no such file")
+    with _refuse(path):
+        _require_whole(path)
     with _refuse(path), h5py.File(path, "r") as file:
         found = file.attrs.get("schema"), file.attrs.get("schema_version")
         if found not in [

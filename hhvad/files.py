@@ -1,7 +1,8 @@
 """Files at the edge: atomic writes, JSON and TSV as people read them.
 
 Every file of ours appears under its name only when it is whole: it is written under a temporary
-name in its own folder, flushed to disk and renamed. A killed job leaves the old file or none.
+name in its own folder, flushed to disk and renamed. A killed job leaves the old file or none; what it
+leaves under the temporary name goes when the file is next written.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import hashlib
 import io
 import json
 import os
+import platform
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hhvad.errors import ArtifactError
+
+# Seconds without a write after which a partial file of another machine is taken for abandoned.
+_ABANDONED = 3600
 
 
 @contextmanager
@@ -29,7 +35,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=final.parent, prefix=".hhvad-", suffix=final.suffix)
+        prefix = _sweep(final)
+        handle, name = tempfile.mkstemp(dir=final.parent, prefix=prefix, suffix=final.suffix)
         os.close(handle)
     except OSError as error:
         raise ArtifactError(f"{final}: cannot be written: {error.strerror or error}") from error
@@ -44,6 +51,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise ArtifactError(f"{final}: cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sweep(final: Path) -> str:
+    """Remove what killed processes left of earlier tries at a file; the prefix of a new one.
+
+    A name tells the file, the machine and the process. Of another machine's processes nothing is
+    known here: theirs go after an hour without a write.
+    """
+    mine = f".hhvad-{digest(final.name)[:12]}-"
+    here = digest(platform.node())[:8]
+    for partial in final.parent.glob(f"{mine}*"):
+        host, _, rest = partial.name.removeprefix(mine).partition("-")
+        pid = rest.partition("-")[0]
+        with suppress(OSError):
+            if host == here and pid.isdecimal():
+                dead = not Path(f"/proc/{pid}").exists()
+            else:
+                dead = time.time() - partial.stat().st_mtime > _ABANDONED
+            if dead:
+                partial.unlink()
+    return f"{mine}{here}-{os.getpid()}-"
 
 
 def _umask() -> int:

@@ -345,6 +345,19 @@ def capture_mb(wildcards, attempt):
     return attempt * (3000 + int(1.5 * WEIGHTS_MB))
 
 
+def remove_left_frames():
+    """Remove segments' frames that a killed run left: Snakemake deletes those of its own run only.
+
+    Not from within a bundle: other bundles are at work.
+    """
+    if workflow.storage_settings.notemp or workflow.remote_exec:
+        return
+    paths = config["pathvars"]
+    scratch = Path(paths["scratch"].replace("<results>", paths["results"]))
+    for name in VIDEOS:
+        (scratch / "segments" / f"{name}.h5").unlink(missing_ok=True)
+
+
 def restart_bundle_as_local_run():
     """In a cluster's allocation, start again as `snakemake --cores` on the bundle that was sent.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -19,6 +22,31 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     files.write_text(path, "whole")
     assert path.read_text() == "whole"
     assert [p.name for p in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_what_a_killed_job_left_goes_with_the_next_write(tmp_path):
+    path = tmp_path / "x.h5"
+    code = (
+        "import os, sys; from hhvad.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as partial: os.kill(os.getpid(), 9)"
+    )
+    for name in (path, tmp_path / "y.h5"):
+        killed = subprocess.run([sys.executable, "-c", code, str(name)], check=False)
+        assert killed.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 2
+    with files.atomic_path(path) as partial:
+        with files.atomic_path(path) as other:  # of a process that lives
+            other.write_text("")
+        assert partial.exists()
+    left = [p.name for p in tmp_path.iterdir() if p != path]
+    assert len(left) == 1  # another file's
+    abroad = re.sub(r"-[0-9a-f]{8}-", "-01234567-", left[0])
+    (tmp_path / left[0]).rename(tmp_path / abroad)
+    files.write_text(tmp_path / "y.h5", "")
+    assert (tmp_path / abroad).exists()
+    os.utime(tmp_path / abroad, (0, 0))
+    files.write_text(tmp_path / "y.h5", "")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.h5", "y.h5"]
 
 
 def test_permissions_follow_the_umask(tmp_path):

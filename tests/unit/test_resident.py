@@ -622,7 +622,7 @@ def test_bad_input_is_one_line_and_no_file(runtime, tmp_path, monkeypatch, capfd
     out = tmp_path / "out.h5"
     for more, message in (
         (["--frames", "absent.h5"], "absent.h5: there is no such file"),
-        (["--frames", str(broken)], "broken.h5: cannot be read"),
+        (["--frames", str(broken)], "broken.h5: is cut off"),
         (["--frames", str(empty)], "'segments' is absent"),
         (["--experts", "absent.h5"], "absent.h5: there is no such file"),
         (["--experts", str(frames)], "schema is 'frames'"),

@@ -7,7 +7,7 @@ import io
 import av
 import numpy as np
 import pytest
-from conftest import Study
+from study import Study
 
 BAD = {
     "empty": b"",
@@ -84,7 +84,7 @@ def test_a_bad_config_ends_before_anything_runs(new_study: Study, change: dict, 
 
 
 def test_check_config_by_hand(new_study: Study):
-    from conftest import ROOT
+    from study import ROOT
 
     schemas = str(ROOT / "workflow/schemas")
     command = ("hhvad", "check-config", "--config", "config/config.yaml", "--schemas", schemas)

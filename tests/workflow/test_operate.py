@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from conftest import ROOT, Study, make_study
+from study import ROOT, Study, make_study
 
 from hhvad import artifacts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Study
+from study import Study
 
 from hhvad.files import read_tsv
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Study
+from study import ROOT, Study
 
 from hhvad import config as settings
 from hhvad.datasets import read_frame_counts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import Study
+from study import Study
 
 from hhvad.files import read_tsv
 

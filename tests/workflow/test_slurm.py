@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Study
+from study import ROOT, Study
 
 # The profile as it is; only what makes a test wait is shorter, and Slurm has no database here.
 SLURM = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import ROOT, Study
+from study import ROOT, Study
 
 from hhvad.files import read_tsv
 

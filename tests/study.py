@@ -8,17 +8,15 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 import yaml
 
 from hhvad.files import read_tsv, write_tsv
 from hhvad.sheet import COLUMNS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 _JOB = re.compile(r"^(?:local)?rule (\w+):$")
 
 
@@ -127,33 +125,3 @@ def make_study(folder: Path) -> Study:
     study.write_rows(few_rows())
     study.change_config(experts={"bootstrap": 10}, metrics={"bootstrap": 50})
     return study
-
-
-@pytest.fixture
-def new_study(tmp_path: Path) -> Study:
-    return make_study(tmp_path / "study")
-
-
-@pytest.fixture(scope="session")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = make_study(tmp_path_factory.mktemp("finished") / "study")
-    done = study.snakemake()
-    assert done.returncode == 0, done.stdout
-    return study
-
-
-@pytest.fixture
-def finished(_finished: Study, tmp_path: Path) -> Study:
-    """A copy of a study that has run to its end."""
-    return _finished.copy(tmp_path / "finished")
-
-
-@pytest.fixture
-def edit(finished: Study) -> Callable[[str, dict[str, str]], None]:
-    """Change one row of the finished study's sheet."""
-
-    def change(video: str, values: dict[str, str]) -> None:
-        rows = [{**row, **values} if row["video"] == video else row for row in finished.rows]
-        finished.write_rows(rows)
-
-    return change

@@ -1,0 +1,63 @@
+"""Files that change under us: bits, cuts, zeros, in every kind of artifact and table."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from study import Study
+
+FLIP = Path(__file__).with_name("flip.py")
+
+
+def commands(folder: Path) -> dict[str, tuple[str, str, list[str]]]:
+    """By name: the file that is damaged, the file that is made, the words of the command."""
+    video = next(folder.glob("results/scores/demo/*collision.tsv")).stem
+    features = f"results/heads/demo/segments/direct/{video}.h5"
+    score = [
+        "score-video", "--features", features, "--scorer", "results/scorer/demo.h5",
+        "--out", "out.tsv",
+    ]  # fmt: skip
+    localize = [
+        "localize-events", "--video", video, "--scores", f"results/scores/demo/{video}.tsv",
+        "--detector", "results/detector/demo.h5", "--probe", f"results/probe/{video}.json",
+        "--out-scores", "a.tsv", "--out-events", "b.tsv", "--out-json", "out.json",
+    ]  # fmt: skip
+    saliency = sorted(folder.glob("results/saliency/demo/*.h5"))
+    assert saliency
+    return {
+        "features": (features, "out.tsv", score),
+        "scorer": ("results/scorer/demo.h5", "out.tsv", score),
+        "detector": ("results/detector/demo.h5", "out.json", localize),
+        "scores": (f"results/scores/demo/{video}.tsv", "out.json", localize),
+        "probe": (f"results/probe/{video}.json", "out.json", localize),
+    }
+
+
+@pytest.mark.parametrize("how", ["bit", "cut", "zero"])
+@pytest.mark.parametrize("kind", ["features", "scorer", "detector"])
+def test_damage_is_named_or_harmless(finished: Study, kind: str, how: str, long, tally):
+    """HDF5 artifacts: never another number. A damaged byte that nobody reads may go unseen."""
+    file, out, words = commands(finished.folder)[kind]
+    count = {"bit": 400, "cut": 60, "zero": 100}[how] if long else 30
+    shutil.copy(finished.folder / file, finished.folder / "whole")
+    done = subprocess.run(
+        [sys.executable, str(FLIP), "7", str(count), how, file, out, "--", *words],
+        cwd=finished.folder, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, (done.returncode, lines[-1:], done.stderr[-2000:])
+    tries = [line for line in lines if "code" in line]
+    assert len(tries) == count
+    for line in tries:
+        if not line["same"]:
+            assert line["code"] == 2, line
+            assert line["nothing"], line
+            assert len(line["error"].strip().splitlines()) == 1, line
+            assert Path(file).name in line["error"], line
+    assert any(not line["same"] for line in tries)
+    tally.tried(f"damaged {kind}: {how}", count)

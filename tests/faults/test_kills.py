@@ -1,0 +1,125 @@
+"""SIGKILL to jobs, to the resident model and to snakemake; the same command until it is done."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from campaign import Tally, results
+from study import ROOT, Study, make_study
+
+KINDS = ("job", "model", "snakemake")
+
+
+def start(study: Study) -> subprocess.Popen[bytes]:
+    """Start the study's run, its output in a file."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (study.folder / "output.txt").open("ab") as output:
+        return subprocess.Popen(
+            ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "3"],
+            cwd=study.folder,
+            env={**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(study.folder / "run")},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def processes(study: Study) -> dict[int, str]:
+    """Processes that work in the study's folder, with the words they were started with."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                if (entry / "cwd").readlink() == study.folder:
+                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if words:  # else it has ended and waits for its parent
+                        found[int(entry.name)] = words
+            except OSError:
+                continue
+    return found
+
+
+def victims(study: Study, kind: str, run: subprocess.Popen[bytes]) -> list[int]:
+    """Processes of a kind that can be killed now."""
+    if kind == "snakemake":
+        return [run.pid]
+    found = processes(study)
+    if kind == "model":
+        return [pid for pid, words in found.items() if "serve-model" in words]
+    return [
+        pid
+        for pid, words in found.items()
+        if "/hhvad " in words and "serve-model" not in words and "stop-resident" not in words
+    ]
+
+
+def run_with_kills(study: Study, rng: random.Random, wanted: int, tally: Tally) -> int:
+    """Run the workflow to its end with up to `wanted` kills on the way; how many there were."""
+    kills = 0
+    while True:
+        run = start(study)
+        while run.poll() is None and kills < wanted:
+            time.sleep(rng.uniform(0.2, 4))
+            # The kind that was killed least, of those that are there.
+            there = {kind: victims(study, kind, run) for kind in KINDS if run.poll() is None}
+            there = {kind: pids for kind, pids in there.items() if pids}
+            if there:
+                kind = min(there, key=lambda kind: (tally.faults[f"SIGKILL: {kind}"], kind))
+                try:
+                    os.kill(rng.choice(sorted(there[kind])), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                kills += 1
+                tally.tried(f"SIGKILL: {kind}")
+                if kind == "snakemake":
+                    break
+        code = run.wait(timeout=600)
+        if code == 0:
+            return kills
+        if code < 0:
+            # Its jobs go on for a while, as after any kill -9; the README says what to do.
+            done = study.snakemake("--unlock")
+            assert done.returncode == 0, done.stdout
+
+
+def test_kills(finished: Study, tmp_path, tally: Tally, long: bool):
+    rng = random.Random(20261121)
+    wanted, rounds = (60, 12) if long else (5, 1)
+    kills = 0
+    for number in range(rounds):
+        study = make_study(tmp_path / f"killed-{number}")
+        kills += run_with_kills(study, rng, min(wanted - kills, 8), tally)
+        assert study.planned() == {}
+        found, expected = results(study), results(finished)
+        assert sorted(found) == sorted(expected)
+        differing = [name for name in expected if found[name] != expected[name]]
+        tally.differing(differing)
+        assert differing == []
+        strays = [str(path) for path in study.folder.rglob(".hhvad-*")]
+        assert strays == []
+        # The resident model of an orphaned job ends when it is idle.
+        end = time.monotonic() + 90
+        while left := processes(study):
+            assert time.monotonic() < end, left
+            time.sleep(1)
+        if kills >= wanted:
+            break
+    assert kills >= (wanted if long else 1)
+
+
+def test_cores_and_folders_change_no_byte(finished: Study, tmp_path, long: bool, tally: Tally):
+    if not long:
+        pytest.skip("only in `make faults`")
+    for cores in ("1", "4"):
+        study = make_study(tmp_path / "elsewhere" / f"another folder {cores}")
+        done = study.snakemake("--cores", cores)
+        assert done.returncode == 0, done.stdout
+        assert results(study) == results(finished)
+        tally.tried("determinism: another folder, 1 and 4 cores")
