@@ -2,8 +2,8 @@
 
     python benchmarks/planning.py [--videos 1000 10000] [--markdown benchmarks/planning.md]
 
-A study of N videos is made of empty files, a tenth of it calibration videos that are asked five
-prompts. Nothing is computed: a stand-in for `hhvad` touches the outputs. Of both workflows, in
+A study of N videos is made of empty files, 100 of them calibration videos that are asked five
+prompts, 100 for validation. Nothing is computed: a stand-in for `hhvad` touches the outputs. Of both workflows, in
 turns:
 
 - plan: `snakemake --dry-run` where nothing has run;
@@ -104,13 +104,13 @@ def snakemake(folder: Path, *flags: str) -> Run:
 
 
 def rows(videos: int, added: int) -> list[list[str]]:
-    """A sheet: a tenth calibrates, a tenth validates, the rest is for the test.
+    """A sheet: 100 videos calibrate, 100 validate, the rest is for the test.
 
     The added ones are as `hhvad add-videos` adds them: for the test, and not annotated.
     """
     table = []
     for number in range(videos):
-        split = {0: "calibration", 1: "validation"}.get(number % 10, "test")
+        split = {0: "calibration", 1: "validation"}.get(number // 100, "test")
         bad = number // 10 % 2
         row = dict.fromkeys(COLUMNS, "")
         row |= {

@@ -4,8 +4,8 @@ Layout of every file: the root carries `schema` (name), `schema_version` (int), 
 what the content was made from) and `provenance_digest`; each dataset is chunked, byte-shuffled and
 compressed without loss. Nothing in a file depends on when or where it was written: no times, no
 absolute paths. Behind what HDF5 reads stand 20 bytes: `HHVADsum`, and in little-endian order the
-number of bytes before them and their CRC-32. They are compared before HDF5 sees the file, because its
-library may hang or crash on a damaged one.
+number of bytes before them and their CRC-32. They are compared before HDF5 sees the file: on a
+damaged one its library may hang or crash.
 
 | schema | datasets |
 |---|---|

@@ -1,8 +1,8 @@
 """Files at the edge: atomic writes, JSON and TSV as people read them.
 
 Every file of ours appears under its name only when it is whole: it is written under a temporary
-name in its own folder, flushed to disk and renamed. A killed job leaves the old file or none; what it
-leaves under the temporary name goes when the file is next written.
+name in its own folder, flushed to disk and renamed. A killed job leaves the old file or none; what
+it leaves under the temporary name goes when the file is next written.
 """
 
 from __future__ import annotations

@@ -144,8 +144,14 @@ def frames(
     slots = min(max(2, _SHARED // picture), 256)
     memory = os.memfd_create("hhvad-frames")
     try:
-        os.ftruncate(memory, slots * picture)
-        ring = mmap.mmap(memory, slots * picture)
+        try:
+            os.ftruncate(memory, slots * picture)
+            ring = mmap.mmap(memory, slots * picture)
+        except OSError as error:
+            raise VideoError(
+                f"{path}: no memory for {slots} decoded frames of {info.width}x{info.height} "
+                f"({error.strerror}); give the job more (mem_mb), or raise its limits (ulimit)"
+            ) from error
         job |= {"memory": memory, "slots": slots}
         with _child(job, path, timeout, pass_fds=(memory,)) as child:
             yield _receive(child, ring, (slots, info.height, info.width, 3), indices)

@@ -1,0 +1,135 @@
+"""Full disks, limits on files and folders that cannot be written: one line, and a rerun repairs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from campaign import Tally, results
+from study import Study, make_study
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """Mount a tmpfs of some MiB on a folder; gives the function that resizes or seals it."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path, options: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if folder not in mounted:
+            words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+            mounted.append(folder)
+        else:
+            words = ["mount", "-o", f"remount,{options}", str(folder)]
+            subprocess.run(words, check=True)
+
+    if os.getuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("a small tmpfs can be mounted by root only")
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def logged_errors(study: Study) -> list[str]:
+    """Last lines of the logs of jobs that failed."""
+    logs = (path.read_text().strip() for path in (study.folder / "logs").rglob("*.log"))
+    return [text.splitlines()[-1] for text in logs if "hhvad: error: " in text]
+
+
+@pytest.mark.parametrize(
+    ("folder", "size"),
+    [("results/frames", "300k"), ("results/heads", "300k"), ("results/figures", "100k")],
+)
+def test_a_full_disk(finished: Study, tmp_path, small_disk, folder, size, long, tally: Tally):
+    if folder != "results/heads" and not long:
+        pytest.skip("only in `make faults`")
+    study = make_study(tmp_path / "full")
+    shutil.copytree(finished.folder / "resources", study.folder / "resources")
+    small_disk(study.folder / folder, f"size={size}")
+    done = study.snakemake()
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    errors = logged_errors(study)
+    assert errors
+    for line in errors:
+        assert line.startswith("hhvad: error: ")
+        assert "No space left on device" in line
+        assert folder in line
+    small_disk(study.folder / folder, "size=500m")
+    done = study.snakemake()
+    assert done.returncode == 0, done.stdout
+    found, expected = results(study), results(finished)
+    assert {k: v for k, v in found.items() if k in expected} == expected
+    assert not [name for name in found if ".hhvad-" in name]
+    tally.tried("full disk, repaired by a rerun")
+
+
+def test_a_read_only_results_folder(finished: Study, small_disk, tmp_path, tally: Tally):
+    study = make_study(tmp_path / "sealed")
+    shutil.copytree(finished.folder / "resources", study.folder / "resources")
+    small_disk(study.folder / "results", "ro,size=500m")
+    done = study.snakemake()
+    assert done.returncode != 0
+    assert "Read-only file system" in done.stdout
+    assert "results" in done.stdout
+    small_disk(study.folder / "results", "rw,size=500m")
+    done = study.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert results(study) == results(finished)
+    tally.tried("read-only results folder, repaired by a rerun")
+
+
+def test_a_limit_on_the_size_of_files(finished: Study, tally: Tally):
+    """As a quota does, a limit refuses a write in the middle of a file."""
+    video = next((finished.folder / "results/scores/demo").glob("*collision.tsv")).stem
+    score = (
+        f"hhvad score-video --features results/heads/demo/segments/direct/{video}.h5"
+        " --scorer results/scorer/demo.h5 --out out.tsv"
+    )
+    sample = (
+        f"hhvad sample-frames --video {video} --path resources/demo/{video}.mp4"
+        f" --probe results/probe/{video}.json --view segments --size 56 56 --out out.h5"
+    )
+    for out, words, line in (
+        ("out.tsv", score, "hhvad: error: out.tsv: cannot be written: File too large"),
+        ("out.h5", sample, f"hhvad: error: resources/demo/{video}.mp4: no memory for "),
+    ):
+        limited = finished.run("bash", "-c", f"ulimit -f 0; {words}")
+        assert limited.returncode == 2, limited.stdout
+        assert limited.stdout.splitlines()[-1].startswith(line)
+        assert not (finished.folder / out).exists()
+        assert not list(finished.folder.glob(".hhvad-*"))
+        done = finished.run("bash", "-c", words)
+        assert done.returncode == 0, done.stdout
+        tally.tried("limit on the size of files")
+
+
+def test_removed_files_are_made_again_where_they_are_needed(finished: Study, tally: Tally):
+    """What nothing that is left to do reads may stay away, as Snakemake has it."""
+    before = results(finished)
+    for pattern in ("heads/**/segments/**/*.h5", "scorer/*.h5", "probe/*.json", "scores/**/*.tsv"):
+        path = sorted((finished.folder / "results").glob(pattern))[0]
+        path.unlink()
+        done = finished.snakemake()
+        assert done.returncode == 0, done.stdout
+        found = results(finished)
+        if path.suffix == ".tsv":
+            assert path.exists()
+        assert found.items() <= before.items()
+        tally.tried("file removed")
+    # With all that is made from it gone too, it is needed.
+    for path in (finished.folder / "results").rglob("*"):
+        if path.is_file() and "frames" not in path.parts and "heads/demo/video" not in str(path):
+            path.unlink()
+    done = finished.snakemake()
+    assert done.returncode == 0, done.stdout
+    found = results(finished)
+    assert found.items() <= before.items()
+    # The captures are there, so nobody asks for what they were made from.
+    assert all(name.startswith(("probe/", "annotations/")) for name in before.keys() - found.keys())
