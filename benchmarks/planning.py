@@ -3,8 +3,8 @@
     python benchmarks/planning.py [--videos 1000 10000] [--markdown benchmarks/planning.md]
 
 A study of N videos is made of empty files, 100 of them calibration videos that are asked five
-prompts, 100 for validation. Nothing is computed: a stand-in for `hhvad` touches the outputs. Of both workflows, in
-turns:
+prompts, 100 for validation. Nothing is computed: a stand-in for `hhvad` touches the outputs. Both
+workflows, in turns:
 
 - plan: `snakemake --dry-run` where nothing has run;
 - no-op: `snakemake` where everything has;

@@ -13,10 +13,12 @@ line from its standard input and answers on its standard output:
 
 The shared memory is a ring of slots; a byte on the child's standard input frees the oldest.
 
-decord decodes short MP4 and Matroska files. PyAV decodes what decord does not open, counts or shows
-alike, what is stored turned (and is turned upright here), and long files: decord reads packets and
-decodes pictures ahead without bound, so it gets no file whose packets and pictures would not all
-fit. Which one it is follows from the file alone and stands in the probe; their pictures are equal.
+decord decodes short MP4 and Matroska files that PyAV has decoded without a fault: decord does not
+tell which pictures it filled in from others. PyAV decodes what decord does not open, counts or
+shows alike, what is stored turned (and is turned upright here), and long files: decord reads
+packets and decodes pictures ahead without bound, so it gets no file whose packets and pictures
+would not all fit. Which one it is follows from the file alone and stands in the probe; their
+pictures are equal.
 Only containers that hold their own pictures are opened: a playlist named .mp4 would show frames of
 other files.
 """
@@ -398,6 +400,7 @@ def _probe(path: str) -> Probe:
         and kind.startswith(("mov", "matroska"))  # elsewhere it loses frames
         and len(set(times)) == count
         and size + count * width * height * 3 <= _DECORD_MEMORY
+        and _count(path, count) == count  # whole: decord does not tell what it made up
         and _decord_agrees(path, count, _picture(first, height, width))
     )
     return Probe(
@@ -560,7 +563,9 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
                     damage = damage or f" ({error.strerror})"
                     continue
                 for frame in decoded:
-                    count += 1
+                    if frame.is_corrupt:  # filled in from its neighbours
+                        damage = damage or f" (frame {count} is made up in part)"
+                    count += not frame.is_corrupt
                     if not damage:
                         yield frame
     except av.FFmpegError as error:

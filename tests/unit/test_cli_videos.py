@@ -9,9 +9,9 @@ import pytest
 from numbered import read_number, write_numbered
 from PIL import Image
 
-from hhvad import artifacts
+from hhvad import artifacts, video
 from hhvad.cli import main
-from hhvad.files import read_tsv
+from hhvad.files import read_json, read_tsv, write_json
 from hhvad.sheet import COLUMNS, read
 
 SIZE = (96, 128)
@@ -106,8 +106,11 @@ def test_no_file_is_left_by_a_video_that_breaks_in_the_middle(probed, tmp_path, 
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
     path.write_bytes(data)
-    assert run("probe-video", "--video", "a", "--path", path, "--out", probe) == 0
-    capsys.readouterr()
+    assert run("probe-video", "--video", "a", "--path", path, "--out", tmp_path / "b.json") == 2
+    assert "damaged" in capsys.readouterr().err
+    # As a probe of a long video does, which counts packets.
+    long = read_json(probe) | {"fingerprint": video.fingerprint(path), "decoder": "pyav"}
+    write_json(probe, long)
     assert sample(probed, tmp_path / "frames.h5", "--view", "segments") == 2
     assert "damaged" in capsys.readouterr().err
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.json", "a.mp4"]
