@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from hhvad.errors import ModelError
 
 DEMO = "demo"
 _HASHED_WHOLE = 64 * 2**20  # bytes; larger files are told apart by name and size
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _LOADED = {".json", ".safetensors", ".jinja", ".txt", ".model"}
 
 
 def resolve(model: str) -> str:
-    """The checkpoint folder or hub id behind config's `model.path`; `demo` is the shipped model."""
+    """The checkpoint folder or hub id behind config's `model.path`; `demo` is the shipped model.
+
+    Raises ModelError for what can be neither.
+    """
     if model != DEMO:
+        if not Path(model).is_dir() and not _HUB_ID.fullmatch(model):
+            raise ModelError(
+                f"{model}: there is no such checkpoint folder, and it is no hub id (owner/name); "
+                "correct model.path"
+            )
         return model
     folder = Path(__file__).parent / "demo" / "model"
     if not (folder / "config.json").is_file():

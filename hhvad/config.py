@@ -11,6 +11,7 @@ import jsonschema
 import yaml
 from jsonschema.exceptions import ValidationError
 
+from hhvad import checkpoint
 from hhvad.errors import ArtifactError, ConfigError, SheetError
 from hhvad.files import read_text
 from hhvad.records import Video
@@ -94,7 +95,8 @@ def _explain(error: ValidationError, source: str) -> str:
 def check(
     config: Mapping[str, Any], prompts: Mapping[str, Any], videos: Sequence[Video]
 ) -> Iterator[str]:
-    """The checks across files. Raises ConfigError or SheetError; yields notes worth printing."""
+    """The checks across files. Raises ConfigError, SheetError or ModelError; yields notes."""
+    checkpoint.resolve(config["model"]["path"])
     if prompts["online"] not in prompts["prompts"]:
         known = ", ".join(prompts["prompts"])
         raise ConfigError(

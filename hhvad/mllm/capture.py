@@ -577,8 +577,6 @@ def _folder(model: str, revision: str | None) -> Path:
     folder = Path(resolve(model))
     if folder.is_dir():
         return folder
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", model):
-        raise ModelError(f"{model}: there is no such checkpoint folder, and it is no hub id")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT / "workflow/schemas"
 SCHEMA = settings.read_yaml(SCHEMAS / "config.schema.yaml")
 PROMPTS_SCHEMA = settings.read_yaml(SCHEMAS / "prompts.schema.yaml")
-SMALLEST = {"videos": "v.tsv", "prompts": "p.yaml", "model": {"name": "m", "path": "m"}}
+SMALLEST = {"videos": "v.tsv", "prompts": "p.yaml", "model": {"name": "m", "path": "demo"}}
 VIDEOS = [
     Video(f"{label}-{i}", "x.mp4", "calibration", label, "", ())
     for label in ("normal", "anomaly")
