@@ -1,6 +1,6 @@
 # make demo: the whole method on real video files.  make test: the proof.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo test lint unit workflow-test bench slurm-profile clean
+.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench slurm-profile clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,6 +15,7 @@ help:
 	@echo "make demo   install into $(VENV), run the demo, print its headline"
 	@echo "make test   install with the test extras, lint, run every test"
 	@echo "make venv   the environment only"
+	@echo "make faults  kill, damage and lie to it for twenty minutes; ends in a table"
 	@echo "make bench  the figures of benchmarks/"
 	@echo "make slurm-profile  install profiles/slurm for you, so that snakemake --profile slurm finds it"
 	@echo "make clean  remove results, logs and caches (keeps $(VENV))"
@@ -39,7 +40,7 @@ demo: venv
 	@$(RUN) hhvad show-results --metrics results/metrics/demo.json \
 		--events-folder results/events/demo --report report.html
 
-test: venv-test lint unit workflow-test
+test: venv-test lint unit workflow-test fault-test
 
 lint: venv-test
 	$(BIN)/ruff check .
@@ -54,6 +55,13 @@ unit: venv-test
 
 workflow-test: venv-test
 	$(RUN) pytest --quiet tests/workflow
+
+fault-test: venv-test
+	$(RUN) pytest --quiet tests/faults
+
+# The long form: at least 60 kills, hundreds of damaged files; ends in a table.
+faults: venv-test
+	$(RUN) HHVAD_FAULTS=long pytest --quiet tests/faults
 
 bench: venv
 	$(RUN) benchmarks/run

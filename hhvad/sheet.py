@@ -62,6 +62,11 @@ def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
         raise SheetError(f"{where}: path is empty; give the video file")
     if any(ord(char) < 32 for char in value["path"]):
         raise SheetError(f"{where}: path {value['path']!r} holds a control character")
+    if set("{}<>") & set(value["path"]):
+        raise SheetError(
+            f"{where}: path {value['path']!r} holds one of {{ }} < >, which mean something to "
+            "Snakemake; rename the file, or link to it"
+        )
     if value["split"] not in SPLITS:
         raise SheetError(f"{where}: split is {value['split']!r}; it is one of {', '.join(SPLITS)}")
     if value["label"] not in (*LABELS, ""):

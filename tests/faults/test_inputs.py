@@ -116,7 +116,7 @@ def test_wrong_cells_in_the_sheet(folder, capfd, tally: Tally, data):
     lines = SHEET.splitlines()
     at = data.draw(st.integers(1, len(lines) - 1))
     cells = lines[at].split("\t")
-    column = data.draw(st.sampled_from(["video", "split", "label", "events", "width"]))
+    column = data.draw(st.sampled_from(["video", "path", "split", "label", "events", "width"]))
     header = lines[0].split("\t")
     if column == "width":
         cells.append("x")
@@ -124,6 +124,7 @@ def test_wrong_cells_in_the_sheet(folder, capfd, tally: Tally, data):
         # None of these is an id, a split, a label or events.
         wrong = {
             "video": ["", "../up", "a/b", "a b", "-dash", "a\x00b", "ü", "." * 3, "a" * 300],
+            "path": ["", "{video}.mp4", "<logs>.mp4", "a\x07.mp4"],
             "split": ["", "train", "TEST", "test,test"],
             "label": ["bad", "1", "Normal", "anomaly?"],
             "events": [

@@ -75,5 +75,23 @@ def test_the_report_opens_and_shows_its_figures(finished: Study, browser):
     assert severe == []
 
 
+def test_names_in_the_report_are_no_code(finished: Study, browser):
+    attack = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+    rows = finished.rows
+    rows[-1]["category"] = attack
+    finished.write_rows(rows)
+    done = finished.snakemake()
+    assert done.returncode == 0, done.stdout
+    done = finished.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stdout
+    browser.get((finished.folder / "report.html").as_uri())
+    for category in ("Videos", "Metrics"):
+        wait_for(browser, category)
+        click(browser, category)
+        time.sleep(1)
+        assert browser.title != "pwned"
+        browser.get((finished.folder / "report.html").as_uri())
+
+
 def finished_test_video(study: Study) -> str:
     return next(row["video"] for row in study.rows if row["split"] == "test")
