@@ -231,11 +231,9 @@ def validation_probes(wildcards):
     return [f"<results>/probe/{name}.json" for name in VALIDATION]
 
 
-def test_files(pattern):
-    """An input function: `pattern` for every test video."""
-    return lambda wildcards: [
-        pattern.format(video=name, model=wildcards.model) for name in TEST
-    ]
+def localization_of_test_videos(wildcards):
+    """Smoothed scores of every test video."""
+    return [f"<results>/localization/{wildcards.model}/{name}.tsv" for name in TEST]
 
 
 def results_folder(wildcards):

@@ -4,9 +4,9 @@
 rule report_metrics:
     """Compare the scores of all test videos with their annotations, beside degenerate baselines."""
     input:
-        scores=test_files("<results>/localization/{model}/{video}.tsv"),
-        events=test_files("<results>/events/{model}/{video}.tsv"),
-        probes=test_files("<results>/probe/{video}.json"),
+        # Events and probes are read too: the job that wrote the scores wrote or read them. Snakemake's
+        # time grows with the square of a job's inputs.
+        scores=localization_of_test_videos,
         detector=DETECTOR,
         annotations="<results>/annotations/test.tsv",
     output:
@@ -163,8 +163,7 @@ rule plot_features:
 rule plot_curves:
     """Draw the ROC and the precision-recall curve over all annotated test frames."""
     input:
-        scores=test_files("<results>/localization/{model}/{video}.tsv"),
-        probes=test_files("<results>/probe/{video}.json"),
+        # Made from the same scores.
         metrics="<results>/metrics/{model}.json",
     output:
         roc=report(
