@@ -33,13 +33,39 @@ class Study:
             command += ["--cores", "2"]
         return self.run(*command, timeout=timeout)
 
+    def start(self, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
+        """Start snakemake here, in a session of its own; what it prints goes into a file.
+
+        A file, and no pipe: nobody reads while it runs, and a full pipe would stop it.
+        """
+        with output.open("ab") as stdout:
+            return subprocess.Popen(
+                ["snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(self.folder / "run")}
+
+    def results(self) -> dict[str, bytes]:
+        """All artifacts and figures by name."""
+        folder = self.folder / "results"
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
+
     def run(self, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """Run any command here with the environment's programs on the PATH."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
             command,
             cwd=self.folder,
-            env={**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(self.folder / "run")},
+            env=self._environment,
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,19 +1,10 @@
-"""What the fault campaign shares: what a study computed, and the table of what was tried."""
+"""The table of what the fault campaign tried."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-
-from study import Study
-
-
-def results(study: Study) -> dict[str, bytes]:
-    """All artifacts and figures by name."""
-    folder = study.folder / "results"
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
 
 
 @dataclass

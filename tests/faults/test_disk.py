@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from campaign import Tally, results
+from campaign import Tally
 from study import Study, make_study
 
 
@@ -64,7 +64,7 @@ def test_a_full_disk(finished: Study, tmp_path, small_disk, folder, size, long, 
     small_disk(study.folder / folder, "size=500m")
     done = study.snakemake()
     assert done.returncode == 0, done.stdout
-    found, expected = results(study), results(finished)
+    found, expected = study.results(), finished.results()
     assert {k: v for k, v in found.items() if k in expected} == expected
     assert not [name for name in found if ".hhvad-" in name]
     tally.tried("full disk, repaired by a rerun")
@@ -81,7 +81,7 @@ def test_a_read_only_results_folder(finished: Study, small_disk, tmp_path, tally
     small_disk(study.folder / "results", "rw,size=500m")
     done = study.snakemake()
     assert done.returncode == 0, done.stdout
-    assert results(study) == results(finished)
+    assert study.results() == finished.results()
     tally.tried("read-only results folder, repaired by a rerun")
 
 
@@ -112,13 +112,13 @@ def test_a_limit_on_the_size_of_files(finished: Study, tally: Tally):
 
 def test_removed_files_are_made_again_where_they_are_needed(finished: Study, tally: Tally):
     """What nothing that is left to do reads may stay away, as Snakemake has it."""
-    before = results(finished)
+    before = finished.results()
     for pattern in ("heads/**/segments/**/*.h5", "scorer/*.h5", "probe/*.json", "scores/**/*.tsv"):
         path = sorted((finished.folder / "results").glob(pattern))[0]
         path.unlink()
         done = finished.snakemake()
         assert done.returncode == 0, done.stdout
-        found = results(finished)
+        found = finished.results()
         if path.suffix == ".tsv":
             assert path.exists()
         assert found.items() <= before.items()
@@ -129,7 +129,7 @@ def test_removed_files_are_made_again_where_they_are_needed(finished: Study, tal
             path.unlink()
     done = finished.snakemake()
     assert done.returncode == 0, done.stdout
-    found = results(finished)
+    found = finished.results()
     assert found.items() <= before.items()
     # The captures are there, so nobody asks for what they were made from.
     assert all(name.startswith(("probe/", "annotations/")) for name in before.keys() - found.keys())

@@ -6,38 +6,24 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from campaign import Tally, results
-from study import ROOT, Study, make_study
+from campaign import Tally
+from study import Study, make_study
 
 KINDS = ("job", "model", "snakemake")
 
 
-def start(study: Study) -> subprocess.Popen[bytes]:
-    """Start the study's run, its output in a file."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with (study.folder / "output.txt").open("ab") as output:
-        return subprocess.Popen(
-            ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "3"],
-            cwd=study.folder,
-            env={**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(study.folder / "run")},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-
-
 def processes(study: Study) -> dict[int, str]:
-    """Processes that work in the study's folder, with the words they were started with."""
+    """Processes of the study's runs, wherever they are, with the words they were started with."""
+    mark = f"HHVAD_RUNTIME_DIR={study.folder / 'run'}\0".encode()
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             try:
-                if (entry / "cwd").readlink() == study.folder:
+                if mark in (entry / "environ").read_bytes() + b"\0":
                     words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                     if words:  # else it has ended and waits for its parent
                         found[int(entry.name)] = words
@@ -64,7 +50,7 @@ def run_with_kills(study: Study, rng: random.Random, wanted: int, tally: Tally) 
     """Run the workflow to its end with up to `wanted` kills on the way; how many there were."""
     kills = 0
     while True:
-        run = start(study)
+        run = study.start("--cores", "3", output=study.folder / "output.txt")
         while run.poll() is None and kills < wanted:
             time.sleep(rng.uniform(0.2, 4))
             # The kind that was killed least, of those that are there.
@@ -97,7 +83,7 @@ def test_kills(finished: Study, tmp_path, tally: Tally, long: bool):
         study = make_study(tmp_path / f"killed-{number}")
         kills += run_with_kills(study, rng, min(wanted - kills, 8), tally)
         assert study.planned() == {}
-        found, expected = results(study), results(finished)
+        found, expected = study.results(), finished.results()
         assert sorted(found) == sorted(expected)
         differing = [name for name in expected if found[name] != expected[name]]
         tally.differing(differing)
@@ -121,5 +107,5 @@ def test_cores_and_folders_change_no_byte(finished: Study, tmp_path, long: bool,
         study = make_study(tmp_path / "elsewhere" / f"another folder {cores}")
         done = study.snakemake("--cores", cores)
         assert done.returncode == 0, done.stdout
-        assert results(study) == results(finished)
+        assert study.results() == finished.results()
         tally.tried("determinism: another folder, 1 and 4 cores")

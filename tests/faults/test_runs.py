@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from campaign import Tally, results
-from study import ROOT, Study, make_study
+from campaign import Tally
+from study import Study, make_study
 
 NAMES = (
     "a b.mp4", "it's.mp4", 'say "x".mp4', "$(touch pwned).mp4", "`touch pwned`.mp4",
@@ -44,17 +41,6 @@ def test_names_of_files_are_only_names(finished: Study, long: bool, tally: Tally
     assert not list(finished.folder.rglob("pwned"))
 
 
-def start(study: Study, output: Path) -> subprocess.Popen[bytes]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with output.open("wb") as stdout:
-        return subprocess.Popen(
-            ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"],
-            cwd=study.folder,
-            env={**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(study.folder / "run")},
-            stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-
 def wait_for_captures(study: Study, run: subprocess.Popen[bytes], count: int) -> None:
     end = time.monotonic() + 120
     while len(list((study.folder / "results/heads").rglob("*.h5"))) < count:
@@ -68,7 +54,7 @@ def test_a_second_run_and_an_edit_in_mid_run(finished: Study, tmp_path, tally: T
     study = make_study(tmp_path / "study")
     shutil.copytree(finished.folder / "resources", study.folder / "resources")
     output = tmp_path / "output.txt"
-    first = start(study, output)
+    first = study.start("--cores", "2", output=output)
     try:
         wait_for_captures(study, first, 3)
         second = study.snakemake()
@@ -85,7 +71,7 @@ def test_a_second_run_and_an_edit_in_mid_run(finished: Study, tmp_path, tally: T
         if first.poll() is None:
             first.send_signal(signal.SIGINT)
             first.wait(timeout=60)
-    before, expected = results(study), results(finished)
+    before, expected = study.results(), finished.results()
     assert before.keys() == expected.keys()
     # Metrics and checks read the sheet when they run: they may already know of the late row.
     differing = {name for name in expected if before[name] != expected[name]}

@@ -7,10 +7,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from study import ROOT, Study
@@ -46,27 +44,10 @@ def _slurm():
 def start(new_study: Study):
     """Start the study's run through Slurm without waiting for it."""
     runs = []
-    output = new_study.folder / "output.txt"
 
     def start() -> subprocess.Popen[bytes]:
-        command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), *SLURM]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        with output.open("wb") as stdout:
-            run = subprocess.Popen(
-                command,
-                cwd=new_study.folder,
-                env={
-                    **os.environ,
-                    "PATH": path,
-                    "HHVAD_RUNTIME_DIR": str(new_study.folder / "run"),
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        runs.append(run)
-        return run
+        runs.append(new_study.start(*SLURM, output=new_study.folder / "output.txt"))
+        return runs[-1]
 
     yield start
     for run in runs:
@@ -74,13 +55,6 @@ def start(new_study: Study):
             os.killpg(run.pid, signal.SIGKILL)
             run.wait()
     subprocess.run(["scancel", "--me"], check=False)
-
-
-def results(study: Study) -> dict[str, bytes]:
-    """All artifacts and figures by name."""
-    folder = study.folder / "results"
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
 
 
 def assert_same(found: dict[str, bytes], wanted: dict[str, bytes]) -> None:
@@ -125,7 +99,7 @@ def test_the_same_bytes_as_a_local_run_and_one_load_an_allocation(
     (new_study.folder / "filled/config.yaml").write_text("\n".join(lines))
     done = new_study.snakemake("--profile", "filled", *SLURM[2:])
     assert done.returncode == 0, done.stdout
-    assert_same(results(new_study), results(finished))
+    assert_same(new_study.results(), finished.results())
     bundles = set(re.findall(r"SLURM jobid (\d+) \(log: \S*group_capture", done.stdout))
     assert len(bundles) == 1  # nine videos
     shown = subprocess.run(
@@ -149,17 +123,17 @@ def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, new_s
     log = (new_study.folder / "logs/probe_video/bad.log").read_text()
     assert log.startswith("hhvad: error: ")
     assert "bad.mp4: is not a video" in log
-    heads = {n: v for n, v in results(new_study).items() if n.startswith("heads/")}
-    wanted = {n: v for n, v in results(finished).items() if n.startswith("heads/")}
+    heads = {n: v for n, v in new_study.results().items() if n.startswith("heads/")}
+    wanted = {n: v for n, v in finished.results().items() if n.startswith("heads/")}
     assert_same(heads, wanted)
     # The same command goes on with what the bundle finished.
     kept = {p: p.stat().st_mtime_ns for p in (new_study.folder / "results/heads").rglob("*.h5")}
     done = new_study.snakemake(*SLURM, "--retries", "0")
     assert done.returncode != 0
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
-    events = results(new_study)
+    events = new_study.results()
     assert {n: v for n, v in events.items() if n.startswith("events/")} == {
-        n: v for n, v in results(finished).items() if n.startswith("events/")
+        n: v for n, v in finished.results().items() if n.startswith("events/")
     }
     assert "bad.mp4: is not a video" in done.stdout
 
@@ -184,7 +158,7 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
     assert "JobState=CANCELLED" in shown
     assert "JobState=TIMEOUT" in shown
     assert output.count("Trying to restart job") == 2
-    assert_same(results(new_study), results(finished))
+    assert_same(new_study.results(), finished.results())
 
 
 def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, new_study: Study, start):
@@ -201,5 +175,5 @@ def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, new_study: S
     assert new_study.snakemake("--unlock").returncode == 0
     done = new_study.snakemake(*SLURM)
     assert done.returncode == 0, done.stdout
-    assert_same(results(new_study), results(finished))
+    assert_same(new_study.results(), finished.results())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
