@@ -80,7 +80,7 @@ rule all:
 
 
 onsuccess:
-    remove_left_frames()
+    remove_leftovers()
     shell("hhvad stop-resident")
 
 

@@ -56,22 +56,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def _sweep(final: Path) -> str:
     """Remove what killed processes left of earlier tries at a file; the prefix of a new one.
 
-    A name tells the file, the machine and the process. Of another machine's processes nothing is
-    known here: theirs go after an hour without a write.
+    A name tells the file, the machine and the process.
     """
     mine = f".hhvad-{digest(final.name)[:12]}-"
-    here = digest(platform.node())[:8]
     for partial in final.parent.glob(f"{mine}*"):
-        host, _, rest = partial.name.removeprefix(mine).partition("-")
-        pid = rest.partition("-")[0]
-        with suppress(OSError):
-            if host == here and pid.isdecimal():
-                dead = not Path(f"/proc/{pid}").exists()
-            else:
-                dead = time.time() - partial.stat().st_mtime > _ABANDONED
-            if dead:
-                partial.unlink()
-    return f"{mine}{here}-{os.getpid()}-"
+        _remove_abandoned(partial)
+    return f"{mine}{digest(platform.node())[:8]}-{os.getpid()}-"
+
+
+def sweep_folder(folder: str | Path) -> None:
+    """Remove what killed processes left under temporary names anywhere below a folder."""
+    for partial in Path(folder).rglob(".hhvad-*"):
+        _remove_abandoned(partial)
+
+
+def _remove_abandoned(partial: Path) -> None:
+    """Of another machine's processes nothing is known here: theirs go after an hour unwritten."""
+    words = partial.name.split("-")
+    with suppress(OSError):
+        if len(words) > 3 and words[2] == digest(platform.node())[:8] and words[3].isdecimal():
+            dead = not Path(f"/proc/{words[3]}").exists()
+        else:
+            dead = time.time() - partial.stat().st_mtime > _ABANDONED
+        if dead:
+            partial.unlink()
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from hhvad import config as settings
 from hhvad import detector, sheet
 from hhvad.artifacts import SCHEMA_VERSIONS
 from hhvad.errors import HHVADError
-from hhvad.files import digest
+from hhvad.files import digest, sweep_folder
 
 STARTED = int(time.time())
 
@@ -343,17 +343,20 @@ def capture_mb(wildcards, attempt):
     return attempt * (3000 + int(1.5 * WEIGHTS_MB))
 
 
-def remove_left_frames():
-    """Remove segments' frames that a killed run left: Snakemake deletes those of its own run only.
+def remove_leftovers():
+    """Remove what killed runs left: temporary files, and segments' frames nobody will ask for.
 
-    Not from within a bundle: other bundles are at work.
+    Snakemake deletes the frames of its own run only. Not from within a bundle: others are at work.
     """
-    if workflow.storage_settings.notemp or workflow.remote_exec:
+    if workflow.remote_exec:
         return
     paths = config["pathvars"]
-    scratch = Path(paths["scratch"].replace("<results>", paths["results"]))
-    for name in VIDEOS:
-        (scratch / "segments" / f"{name}.h5").unlink(missing_ok=True)
+    for folder in ("results", "resources"):
+        sweep_folder(paths[folder])
+    if not workflow.storage_settings.notemp:
+        scratch = Path(paths["scratch"].replace("<results>", paths["results"]))
+        for name in VIDEOS:
+            (scratch / "segments" / f"{name}.h5").unlink(missing_ok=True)
 
 
 def restart_bundle_as_local_run():

@@ -47,6 +47,11 @@ def test_what_a_killed_job_left_goes_with_the_next_write(tmp_path):
     os.utime(tmp_path / abroad, (0, 0))
     files.write_text(tmp_path / "y.h5", "")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.h5", "y.h5"]
+    deep = tmp_path / "deep" / "z.h5"
+    subprocess.run([sys.executable, "-c", code, str(deep)], check=False)
+    with files.atomic_path(deep) as partial:
+        files.sweep_folder(tmp_path)
+        assert list(deep.parent.iterdir()) == [partial]
 
 
 def test_permissions_follow_the_umask(tmp_path):
