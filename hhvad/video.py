@@ -58,6 +58,8 @@ MAX_PIXELS = 64_000_000
 MAX_MEMORY = 8 * 2**30  # bytes that the child may map
 _SHARED = 32 * 2**20  # bytes of pictures that the child may be ahead
 _DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
+# The C library keeps memory that is freed: else every picture's pages come anew from the kernel.
+_KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
 _FINGERPRINTED = 2**20  # bytes at either end of the file
 
 _OPEN = {
@@ -124,8 +126,8 @@ def frames(
 ) -> Iterator[Iterator[Picture]]:
     """RGB pictures uint8 [height, width, 3] of the frames `indices`, which must not decrease.
 
-    A context whose value yields one picture for each index; the decoder starts on entering and is
-    gone after leaving. The file is decoded once, in order, never seeking back, and to its end: only
+    A context whose value yields one picture for each index, good until the next is asked for; the
+    decoder starts on entering and is gone after leaving. The file is decoded once, in order, never seeking back, and to its end: only
     if the iterator ends without VideoError are the pictures known to be the right frames. Raises
     VideoError where `info` is of another file, where not all of its frames decode, and where
     `timeout` seconds are over.
@@ -167,14 +169,14 @@ def _receive(
     import numpy as np
 
     ring = np.frombuffer(memory, np.uint8).reshape(shape)
-    slot, position, picture = 0, -1, ring[0]
+    slot, position = -1, -1
     for index in indices:
         if index != position:
+            if slot >= 0:
+                child.free()
             child.expect(b"F")
-            picture = ring[slot].copy()
-            child.free()
             slot, position = (slot + 1) % len(ring), index
-        yield picture
+        yield ring[slot]
     child.expect(b".")
 
 
@@ -259,9 +261,9 @@ def _child(
     # -P: modules are not looked for in the working directory, where anything may lie.
     command = [sys.executable, "-P", "-m", "hhvad.video"]
     line = json.dumps({**job, "timeout": timeout}).encode() + b"\n"
-    pipe = subprocess.PIPE
+    pipe, environment = subprocess.PIPE, {**os.environ, **_KEEP_FREED}
     with subprocess.Popen(
-        command, stdin=pipe, stdout=pipe, bufsize=0, pass_fds=pass_fds
+        command, stdin=pipe, stdout=pipe, bufsize=0, pass_fds=pass_fds, env=environment
     ) as process:
         child = _Child(path, timeout, process)
         timer = threading.Timer(timeout, child.kill)

@@ -99,7 +99,7 @@ rule sample_frames:
     resources:
         mem_mb=2000,
         runtime=sample_minutes,
-        disk_mb=frames_mb,
+        disk_mb=sets_of_frames_mb(1),
     params:
         path=video_path,
         sampling=SAMPLING,
