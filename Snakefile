@@ -68,15 +68,15 @@ localrules:
     plot_video,
 
 
-# Scores and events of every test video; metrics and figures where there are annotations.
+# Scores, events and a figure of every test video; metrics where there are annotations.
 rule all:
     default_target: True
     input:
-        scores=scores_of_test_videos,
-        events=events_of_test_videos,
         annotations="<results>/annotations/test.tsv",
         results=results_of_annotated_videos,
-        figures=figures_of_test_videos,
+        heads=figures_of_heads,
+        videos=figures_of_test_videos,
+        deleted=deleted_results,
 
 
 onsuccess:

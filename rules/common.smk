@@ -238,9 +238,10 @@ def validation_probes(wildcards):
     return [f"<results>/probe/{name}.json" for name in VALIDATION]
 
 
-def localization_of_test_videos(wildcards):
-    """Smoothed scores of every test video."""
-    return [f"<results>/localization/{wildcards.model}/{name}.tsv" for name in TEST]
+def localization_of_labelled_tests(wildcards):
+    """Smoothed scores of the test videos whose label is known."""
+    labelled = [name for name in TEST if VIDEOS[name].label is not None]
+    return [f"<results>/localization/{wildcards.model}/{name}.tsv" for name in labelled]
 
 
 def results_folder(wildcards):
@@ -283,16 +284,6 @@ def video_annotation(wildcards):
     )
 
 
-def scores_of_test_videos(wildcards):
-    """Segment scores of every test video."""
-    return [f"<results>/scores/{MODEL}/{name}.tsv" for name in TEST]
-
-
-def events_of_test_videos(wildcards):
-    """Detected events of every test video."""
-    return [f"<results>/events/{MODEL}/{name}.tsv" for name in TEST]
-
-
 def results_of_annotated_videos(wildcards):
     """Metrics and their curves, where at least one test video has an annotation."""
     if not ANNOTATED:
@@ -301,10 +292,31 @@ def results_of_annotated_videos(wildcards):
 
 
 def figures_of_test_videos(wildcards):
-    """The figures of the heads, and one of each test video."""
+    """A figure of each test video: it is drawn from the video's scores and events."""
+    return [f"<results>/figures/{MODEL}/videos/{name}.png" for name in TEST]
+
+
+def figures_of_heads(wildcards):
+    """The figures of the calibration; a frozen detector has none."""
     names = [] if FROZEN else ["rss", "features"]
-    heads = [f"<results>/figures/{MODEL}/{name}.svg" for name in names]
-    return heads + [f"<results>/figures/{MODEL}/videos/{name}.png" for name in TEST]
+    return [f"<results>/figures/{MODEL}/{name}.svg" for name in names]
+
+
+def deleted_results(wildcards):
+    """Scores and events that somebody deleted and whose figure, still there, asks for no others.
+
+    Not simply all of them: Snakemake's time grows with the square of a job's inputs.
+    """
+    results = Path(config["pathvars"]["results"])
+    done = [
+        name
+        for name in TEST
+        if (results / f"figures/{MODEL}/videos/{name}.png").exists()
+    ]
+    files = [
+        f"{kind}/{MODEL}/{name}.tsv" for kind in ("scores", "events") for name in done
+    ]
+    return [f"<results>/{file}" for file in files if not (results / file).exists()]
 
 
 def grid(name):

@@ -2,11 +2,11 @@
 
 
 rule report_metrics:
-    """Compare the scores of all test videos with their annotations, beside degenerate baselines."""
+    """Compare the scores of the test videos with their annotations, beside degenerate baselines."""
     input:
         # Events and probes are read too: the job that wrote the scores wrote or read them. Snakemake's
         # time grows with the square of a job's inputs.
-        scores=localization_of_test_videos,
+        scores=localization_of_labelled_tests,
         detector=DETECTOR,
         annotations="<results>/annotations/test.tsv",
     output:
