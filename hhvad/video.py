@@ -127,10 +127,10 @@ def frames(
     """RGB pictures uint8 [height, width, 3] of the frames `indices`, which must not decrease.
 
     A context whose value yields one picture for each index, good until the next is asked for; the
-    decoder starts on entering and is gone after leaving. The file is decoded once, in order, never seeking back, and to its end: only
-    if the iterator ends without VideoError are the pictures known to be the right frames. Raises
-    VideoError where `info` is of another file, where not all of its frames decode, and where
-    `timeout` seconds are over.
+    decoder starts on entering and is gone after leaving. The file is decoded once, in order, never
+    seeking back, and to its end: only if the iterator ends without VideoError are the pictures
+    known to be the right frames. Raises VideoError where `info` is of another file, where not all
+    of its frames decode, and where `timeout` seconds are over.
     """
     _require_file(path)
     if fingerprint(path) != info.fingerprint:
