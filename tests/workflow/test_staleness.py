@@ -157,11 +157,18 @@ def test_frames_of_segments_are_gone_and_nothing_misses_them(finished: Study):
     assert list(finished.folder.glob("results/frames/video/*.h5"))
 
 
-def test_deleting_one_artifact_reruns_what_needs_it(finished: Study):
+@pytest.mark.parametrize(
+    ("file", "own"),
+    [
+        ("scores/demo/{}.tsv", {"score_video", "localize_events", "plot_video"}),
+        ("events/demo/{}.tsv", {"localize_events", "plot_video"}),
+        ("figures/demo/videos/{}.png", {"plot_video"}),
+    ],
+)
+def test_deleting_one_result_reruns_what_needs_it(finished: Study, file: str, own: set[str]):
     name = of(finished, "test")[0]
-    (finished.folder / f"results/scores/demo/{name}.tsv").unlink()
+    (finished.folder / "results" / file.format(name)).unlink()
     jobs = finished.planned()
     assert videos_of(jobs) == {name}
-    assert rules(jobs) == {"score_video", "localize_events", "plot_video"} | REPORT - {
-        "check_annotations"
-    }
+    report = {"all"} if own == {"plot_video"} else REPORT - {"check_annotations"}
+    assert rules(jobs) == own | report
