@@ -36,6 +36,33 @@ def small_disk(tmp_path: Path):
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.fixture
+def quota(tmp_path: Path):
+    """A folder with a real quota, which can be lifted: a subvolume of a small btrfs."""
+    if os.getuid() != 0 or shutil.which("mkfs.btrfs") is None:
+        pytest.skip("a file system with quotas needs root and mkfs.btrfs")
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    image.touch()
+    os.truncate(image, 400 * 2**20)
+    disk.mkdir()
+    subprocess.run(["mkfs.btrfs", "--quiet", str(image)], check=True, capture_output=True)
+    words = ["mount", "-o", "loop", str(image), str(disk)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("a btrfs in a file cannot be mounted here")
+
+    def limit(size: str) -> Path:
+        words = ["btrfs", "qgroup", "limit", size, str(disk / "study")]
+        subprocess.run(words, check=True, capture_output=True)
+        return disk / "study"
+
+    try:
+        for words in (["subvolume", "create", str(disk / "study")], ["quota", "enable", str(disk)]):
+            subprocess.run(["btrfs", *words], check=True, capture_output=True)
+        yield limit
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
 def logged_errors(study: Study) -> list[str]:
     """Last lines of the logs of jobs that failed."""
     logs = (path.read_text().strip() for path in (study.folder / "logs").rglob("*.log"))
@@ -83,6 +110,26 @@ def test_a_read_only_results_folder(finished: Study, small_disk, tmp_path, tally
     assert done.returncode == 0, done.stdout
     assert study.results() == finished.results()
     tally.tried("read-only results folder, repaired by a rerun")
+
+
+def test_a_quota(finished: Study, quota, tally: Tally):
+    folder = quota("2M")
+    name = sorted((finished.folder / "results/frames/video").glob("*.h5"))[0].stem
+    sample = (
+        f"hhvad sample-frames --video {name} --path resources/demo/{name}.mp4"
+        f" --probe results/probe/{name}.json --view segments --size 448 448"
+        f" --out '{folder}/frames.h5'"
+    )
+    refused = finished.run("bash", "-c", sample)
+    assert refused.returncode == 2, refused.stdout
+    last = refused.stdout.splitlines()[-1]
+    assert last.startswith(f"hhvad: error: {folder}/frames.h5: ")
+    assert "Disk quota exceeded" in last
+    assert list(folder.iterdir()) == []
+    quota("none")
+    done = finished.run("bash", "-c", sample)
+    assert done.returncode == 0, done.stdout
+    tally.tried("quota, repaired by a rerun")
 
 
 def test_a_limit_on_the_size_of_files(finished: Study, tally: Tally):
