@@ -198,7 +198,7 @@ def make_outputs(study: Ours | Bare, plan: Run) -> None:
         file = study.folder / name.split(" (")[0]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"")
-    # The solver that is Snakemake's default takes hours over as many jobs as can start here at once.
+    # Snakemake's default, a solver, takes hours over as many jobs as can start here at once.
     study.run("--touch", "--forceall", "--scheduler", "greedy", "--quiet", "all")
 
 
