@@ -288,7 +288,8 @@ def results_of_annotated_videos(wildcards):
     """Metrics and their curves, where at least one test video has an annotation."""
     if not ANNOTATED:
         return []
-    return [f"<results>/metrics/{MODEL}.tsv", f"<results>/figures/{MODEL}/roc.svg"]
+    names = [f"metrics/{MODEL}.json", f"metrics/{MODEL}.tsv", f"figures/{MODEL}/roc.svg"]
+    return [f"<results>/{name}" for name in names]
 
 
 def figures_of_test_videos(wildcards):
