@@ -288,7 +288,11 @@ def results_of_annotated_videos(wildcards):
     """Metrics and their curves, where at least one test video has an annotation."""
     if not ANNOTATED:
         return []
-    names = [f"metrics/{MODEL}.json", f"metrics/{MODEL}.tsv", f"figures/{MODEL}/roc.svg"]
+    names = [
+        f"metrics/{MODEL}.json",
+        f"metrics/{MODEL}.tsv",
+        f"figures/{MODEL}/roc.svg",
+    ]
     return [f"<results>/{name}" for name in names]
 
 
