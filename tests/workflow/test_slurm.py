@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from study import ROOT, Study
@@ -78,6 +79,17 @@ def running() -> list[str]:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.split()
+
+
+def captures_planned(study: Study) -> set[Path]:
+    """The captures that the next run would make."""
+    paths = set()
+    for (rule, wildcards), _ in study.planned().items():
+        if rule == "capture_heads":
+            name = dict(pair.split("=") for pair in wildcards.split(", "))
+            path = "results/heads/{model}/{view}/{prompt}/{video}.h5".format(**name)
+            paths.add(study.folder / path)
+    return paths
 
 
 def loads(study: Study) -> set[str]:
@@ -164,15 +176,20 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
 def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, new_study: Study, start):
     run = start()
     heads = new_study.folder / "results/heads"
-    wait_for(lambda: len(list(heads.rglob("*.h5"))) >= 8, 240)
+    wait_for(lambda: len(list(heads.rglob("*.h5"))) >= 12, 240)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     # What its jobs still do on the cluster is ended, as the documentation says; then once more.
     subprocess.run(["scancel", "--me"], check=True)
     wait_for(lambda: not running())
-    kept = {path: path.stat().st_mtime_ns for path in heads.rglob("*.h5")}
-    assert len(kept) >= 8
     assert new_study.snakemake("--unlock").returncode == 0
+    found = {path: path.stat().st_mtime_ns for path in heads.rglob("*.h5")}
+    # Killed between a file's appearance and Snakemake's note of it, a job counts as under way: it
+    # runs again. At most as many as ran at a time.
+    again = captures_planned(new_study)
+    kept = {path: time for path, time in found.items() if path not in again}
+    assert len(found) - len(kept) <= 4
+    assert len(kept) >= 8
     done = new_study.snakemake(*SLURM)
     assert done.returncode == 0, done.stdout
     assert_same(new_study.results(), finished.results())
