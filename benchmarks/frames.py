@@ -2,17 +2,16 @@
 
     python benchmarks/frames.py [CLIP.mp4 ...] [--markdown benchmarks/frames.md]
 
-For each clip and two demo scenes that are drawn first, the ways below are timed in turns, the best
-of three each, with the same decoder and number of threads:
+For each clip and each test scene of the demo, drawn first, the ways below are timed in turns, the
+best of three each, with the same decoder and number of threads:
 
 - decode: every frame of the file as RGB, once, in order, and nothing else done with it;
-- sample: what rule sample_segments does after its start: decode in a process of its own, pick 16
-  frames of every 48, resize (clips to 448 x 448, scenes to the demo's 56 x 56), write HDF5;
+- sample: what rule sample_segments does once its libraries are loaded: pick 16 frames of every 48,
+  resize (clips to 448 x 448, scenes to the demo's 56 x 56), write HDF5 with its checksum;
 - naive: the video opened anew for every segment, its 16 frames sought one by one, Pillow's resize.
 
-Start is the part of sample until the first picture is there: a process of its own keeps a broken
-file from hanging or killing the job, and a file of seconds costs it as a long one does. Not in the
-figures: the start of the job itself and the import of torch (about two seconds).
+Beside them stands the whole job, a command in a process of its own: two starts of Python and the
+import of torch, which takes more than the work on a short file.
 """
 
 from __future__ import annotations
@@ -21,21 +20,26 @@ import argparse
 import datetime
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import decord
 import numpy as np
+import torch
 from PIL import Image
 
+from hhvad import decode as decoding
 from hhvad import sampling, video
-from hhvad.cli import main as hhvad
 from hhvad.demo.encode import encode
 from hhvad.demo.plan import scenes
 from hhvad.files import write_json
 
 COUNT, LENGTH = 16, 48
+SEED = 101
+WAYS = ("decode", "sample", "naive", "job")
 
 
 def decode(path, info, threads):
@@ -53,18 +57,18 @@ def decode(path, info, threads):
                 frame.to_ndarray(format="rgb24")
 
 
-def sample(path, probe, threads, size, out):
-    """The command, in this process."""
+def sample(path, info, threads, size, out):
+    """What the command's child does."""
+    file = str(path.absolute())
+    decoding.sample(file, info, str(out), "a", "segments", COUNT, LENGTH, size, threads)
+
+
+def job(path, probe, threads, size, out):
+    """The command."""
     words = ["sample-frames", "--video", "a", "--path", path, "--probe", probe, "--out", out]
     words += ["--view", "segments", "--threads", threads, "--size", *size]
-    if hhvad([str(word) for word in words]):
-        raise SystemExit(f"{path}: sample-frames failed")
-
-
-def start(path, info, threads):
-    """The decoding process until its first picture."""
-    with video.frames(path, info, [0, info.frames - 1], threads=threads) as pictures:
-        next(pictures)
+    command = [sys.executable, "-m", "hhvad", *(str(word) for word in words)]
+    subprocess.run(command, check=True)
 
 
 def naive(path, info, threads, size):
@@ -85,15 +89,15 @@ def seconds(task):
 
 
 def measure(path, folder, threads, size, rounds=3):
-    """Best seconds of the three ways, taken in turns."""
+    """Best seconds of each way, taken in turns."""
     info = video.probe(path)
     probe, out = folder / "probe.json", folder / "frames.h5"
     write_json(probe, info.to_json("a"))
     ways = {
         "decode": lambda: decode(path, info, threads),
-        "sample": lambda: sample(path, probe, threads, size, out),
-        "start": lambda: start(path, info, threads),
+        "sample": lambda: sample(path, info, threads, size, out),
         "naive": lambda: naive(path, info, threads, size),
+        "job": lambda: job(path, probe, threads, size, out),
     }
     ways["sample"]()  # torch is imported here
     best = dict.fromkeys(ways, float("inf"))
@@ -103,6 +107,15 @@ def measure(path, folder, threads, size, rounds=3):
     return info, best
 
 
+def figures(best):
+    """The columns of a row."""
+    decode, sample, naive, job = (best[way] for way in WAYS)
+    return (
+        f"{decode:.2f} | {sample:.2f} | {naive:.2f} "
+        f"| {sample / decode:.2f} | {naive / sample:.1f} | {job:.1f}"
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="*", type=Path)
@@ -110,27 +123,27 @@ def main():
     parser.add_argument("--markdown", type=Path)
     arguments = parser.parse_args()
     decord.logging.set_level(decord.logging.QUIET)
+    torch.set_num_threads(1)  # as in the job
     lines = [
-        "| clip | frames | size | decoder | decode, s | sample, s | of it start, s | naive, s "
-        "| sample / decode | naive / sample |",
+        "| clip | frames | size | decoder | decode, s | sample, s | naive, s "
+        "| sample / decode | naive / sample | the whole job, s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as name:
         folder, clips = Path(name), [(clip, (448, 448)) for clip in arguments.clips]
-        tests = [(key, scene) for key, (split, scene) in scenes(101).items() if split == "test"]
-        for key, scene in (tests[0], tests[-1]):
-            encode(scene, folder / f"{key}.mp4")
-            clips.append((folder / f"{key}.mp4", (56, 56)))
+        for key, (split, scene) in scenes(SEED).items():
+            if split == "test":
+                encode(scene, folder / f"{key}.mp4")
+                clips.append((folder / f"{key}.mp4", (56, 56)))
+        total, count = dict.fromkeys(WAYS, 0.0), 0
         for clip, size in clips:
             info, best = measure(clip, folder, arguments.threads, size)
-            lines.append(
-                f"| {clip.name} | {info.frames} | {info.width}x{info.height} | {info.decoder} "
-                f"| {best['decode']:.2f} | {best['sample']:.2f} "
-                f"| {best['start']:.2f} | {best['naive']:.2f} "
-                f"| {best['sample'] / best['decode']:.2f} "
-                f"| {best['naive'] / best['sample']:.1f} |"
-            )
+            about = f"{info.frames} | {info.width}x{info.height} | {info.decoder}"
+            lines.append(f"| {clip.name} | {about} | {figures(best)} |")
             print(lines[-1], flush=True)
+            if clip.parent == folder:
+                total, count = {way: total[way] + best[way] for way in WAYS}, count + 1
+        lines.append(f"| the {count} demo scenes together | | | | {figures(total)} |")
     head = (
         f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
         f"{arguments.threads} decoder threads; best of three, in turns."

@@ -35,7 +35,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        prefix = _sweep(final)
+        prefix = sweep(final)
         handle, name = tempfile.mkstemp(dir=final.parent, prefix=prefix, suffix=final.suffix)
         os.close(handle)
     except OSError as error:
@@ -53,11 +53,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _sweep(final: Path) -> str:
+def sweep(path: str | Path) -> str:
     """Remove what killed processes left of earlier tries at a file; the prefix of a new one.
 
     A name tells the file, the machine and the process.
     """
+    final = Path(path)
     mine = f".hhvad-{digest(final.name)[:12]}-"
     for partial in final.parent.glob(f"{mine}*"):
         _remove_abandoned(partial)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hhvad.records import VIEWS
@@ -84,18 +82,20 @@ def _probe_video(arguments: argparse.Namespace) -> None:
 
 
 def _sample_frames(arguments: argparse.Namespace) -> None:
-    from hhvad.errors import VideoError
+    from hhvad.video import sample_frames
 
-    end = time.monotonic() + arguments.timeout
-    info = _read_probe(arguments.probe)
-    try:
-        _write_frames(arguments, info, arguments.timeout)
-    except VideoError:
-        # decord fails on files that PyAV reads; where both fail, PyAV says why.
-        left = end - time.monotonic()
-        if info.decoder != "decord" or left <= 0:
-            raise
-        _write_frames(arguments, replace(info, decoder="pyav"), left)
+    sample_frames(
+        arguments.path,
+        _read_probe(arguments.probe),
+        arguments.out,
+        video=arguments.video,
+        view=arguments.view,
+        frames=arguments.frames,
+        segment_length=arguments.segment_length,
+        size=arguments.size,
+        threads=arguments.threads,
+        timeout=arguments.timeout,
+    )
 
 
 def _read_probe(path: str) -> Probe:
@@ -108,42 +108,3 @@ def _read_probe(path: str) -> Probe:
         return Probe(**{name: probe[name] for name in Probe.__dataclass_fields__})
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: not a probe of this hhvad; delete it and rerun") from error
-
-
-def _write_frames(arguments: argparse.Namespace, info: Probe, timeout: float) -> None:
-    import numpy as np
-
-    from hhvad import artifacts, sampling, video
-
-    count, (height, width) = arguments.frames, arguments.size
-    segments, indices = sampling.plan(info.frames, arguments.view, count, arguments.segment_length)
-    provenance = {
-        "video": arguments.video,
-        "view": arguments.view,
-        "frames": count,
-        "segment_length": arguments.segment_length,
-        "size": [height, width],
-        "resize": "bicubic-antialias",
-        "fps": info.fps,
-        "n_frames": info.frames,
-        "decoder": info.decoder,
-        "source": {"bytes": info.bytes, "fingerprint": info.fingerprint},
-    }
-    wanted = indices.ravel().tolist()
-    threads = arguments.threads
-    with (
-        video.frames(arguments.path, info, wanted, threads=threads, timeout=timeout) as pictures,
-        artifacts.create(arguments.out, "frames", provenance) as file,
-    ):
-        from hhvad.mllm.resize import resize  # torch is imported while the decoder is at work
-
-        artifacts.add_dataset(file, "indices", indices)
-        artifacts.add_dataset(file, "segments", segments)
-        shape = (len(segments), count, height, width, 3)
-        target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
-        batch = np.empty(shape[1:], np.uint8)
-        for number, picture in enumerate(pictures):
-            row, column = divmod(number, count)
-            batch[column] = resize(picture.reshape(1, *picture.shape), (height, width))[0]
-            if column == count - 1:
-                target[row] = batch

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +17,9 @@ import numpy as np
 import pytest
 from numbered import mute, read_number, write_numbered
 
-from hhvad import video
+from hhvad import artifacts, decode, video
 from hhvad.errors import VideoError
+from hhvad.files import write_json
 
 RATES = [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)]
 B_FRAMES = {"bf": "3", "b-pyramid": "normal", "g": "24"}
@@ -23,8 +28,13 @@ OPEN_GOP = {"bf": "2", "x264-params": "open-gop=1:keyint=12:min-keyint=12"}
 
 
 def numbers(path: Path, info: video.Probe, indices, **options) -> list[int]:
-    with video.frames(path, info, indices, **options) as pictures:
-        return [read_number(picture) for picture in pictures]
+    pictures = decode.pictures(str(path.absolute()), info, indices, **options)
+    return [read_number(picture) for picture in pictures]
+
+
+def sample(path: Path, info: video.Probe, out: Path, **options) -> None:
+    given = {"video": "a", "view": "segments", "size": (info.height, info.width), **options}
+    video.sample_frames(path, info, out, **given)
 
 
 def both(info: video.Probe) -> list[video.Probe]:
@@ -77,8 +87,8 @@ def test_odd_sizes(tmp_path, size):
     info = video.probe(path)
     assert (info.height, info.width) == size
     for one in both(info):
-        with video.frames(path, one, range(12)) as pictures:
-            found = [(picture.shape, read_number(picture)) for picture in pictures]
+        pictures = decode.pictures(str(path), one, range(12))
+        found = [(picture.shape, read_number(picture)) for picture in pictures]
         assert found == [((*size, 3), n) for n in range(12)]
 
 
@@ -137,8 +147,10 @@ def test_names_are_names(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_numbered(tmp_path / "plain.mp4", 8).rename(name)
     info = video.probe(name)
-    assert numbers(Path(name), info, [0, 5]) == [0, 5]
-    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    sample(Path(name), info, Path("out/frames.h5"), frames=2)
+    frames = artifacts.read("out/frames.h5", "frames").arrays["frames"]
+    assert [read_number(frame) for frame in frames[0]] == [2, 6]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([name, "out"])
 
 
 def test_the_fingerprint_tells_files_apart(tmp_path):
@@ -147,7 +159,7 @@ def test_the_fingerprint_tells_files_apart(tmp_path):
     assert info.fingerprint == video.fingerprint(path)
     write_numbered(path, 9)
     with pytest.raises(VideoError, match="has changed since it was probed"):
-        numbers(path, info, [0])
+        sample(path, info, tmp_path / "frames.h5")
 
 
 def _empty(path):
@@ -235,11 +247,8 @@ def test_damage_in_the_middle_gives_no_frame_behind_it(tmp_path):
     info = replace(info, fingerprint=video.fingerprint(path))
     for one in both(info):
         got = []
-        with (
-            pytest.raises(VideoError, match="damaged"),
-            video.frames(path, one, range(120)) as pictures,
-        ):
-            got.extend(pictures)
+        with pytest.raises(VideoError, match="damaged"):
+            got.extend(decode.pictures(str(path), one, range(120)))
         assert len(got) < 120
 
 
@@ -251,36 +260,73 @@ def test_a_probe_of_more_frames_is_refused(tmp_path):
             numbers(path, one, [0, 20])
 
 
-def test_time_limit_and_no_process_left(tmp_path):
+def test_time_limit_and_no_process_or_file_left(tmp_path):
     path = write_numbered(
         tmp_path / "a.mp4", 3000, size=(480, 640), options={"preset": "ultrafast"}
     )
-    info = video.probe(path)
-    start = time.monotonic()
-    with (
-        pytest.raises(VideoError, match=r"not decoded in 0\.3 s"),
-        video.frames(path, info, range(3000), timeout=0.3) as pictures,
-    ):
-        for _ in pictures:
-            pass
+    info, start = replace(video.probe(path), decoder="pyav"), time.monotonic()
+    with pytest.raises(VideoError, match=r"not decoded in 0\.5 s"):
+        sample(path, info, tmp_path / "frames.h5", timeout=0.5)
     assert time.monotonic() - start < 10
     assert not _children()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_leaving_early_ends_the_decoder(tmp_path):
-    path = write_numbered(tmp_path / "a.mp4", 300)
-    with video.frames(path, video.probe(path), range(300)) as pictures:
-        next(pictures)
-        assert _children()
-    assert not _children()
-
-
-def _children() -> list[int]:
-    """Process ids of this process's decoders."""
-    listed = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "pid=,args="], capture_output=True, text=True
+def test_a_decoder_that_dies_is_named_and_leaves_no_file(tmp_path):
+    path = write_numbered(
+        tmp_path / "a.mp4", 3000, size=(480, 640), options={"preset": "ultrafast"}
     )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "hhvad.video" in line]
+    info, out = replace(video.probe(path), decoder="pyav"), tmp_path / "out/frames.h5"
+    with ThreadPoolExecutor() as pool:
+        sampling = pool.submit(sample, path, info, out)
+        _wait_for(lambda: list(tmp_path.glob("out/.hhvad-*")))
+        os.kill(_children()[0], signal.SIGKILL)
+        with pytest.raises(VideoError, match=r"the decoder died of it \(status -9\)"):
+            sampling.result()
+    assert list(out.parent.iterdir()) == []
+
+
+def test_where_decord_dies_pyav_tries(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 200, size=(480, 640), options={"preset": "ultrafast"})
+    info, out = replace(video.probe(path), decoder="decord"), tmp_path / "frames.h5"
+    with ThreadPoolExecutor() as pool:
+        sampling = pool.submit(sample, path, info, out)
+        os.kill(_wait_for(_children)[0], signal.SIGKILL)
+        sampling.result()
+    assert artifacts.read(out, "frames", ()).provenance["decoder"] == "pyav"
+
+
+def test_the_decoder_ends_with_the_process_that_started_it(tmp_path):
+    path = write_numbered(
+        tmp_path / "a.mp4", 3000, size=(480, 640), options={"preset": "ultrafast"}
+    )
+    probe = tmp_path / "a.json"
+    write_json(probe, video.probe(path).to_json("a"))
+    command = [sys.executable, "-m", "hhvad", "sample-frames", "--video", "a", "--view", "segments"]
+    command += ["--path", path, "--probe", probe, "--size", "480", "640"]
+    with subprocess.Popen([*command, "--out", tmp_path / "frames.h5"]) as process:
+        child = _wait_for(lambda: _children(process.pid))[0]
+        process.kill()
+    _wait_for(lambda: not Path(f"/proc/{child}").exists())
+
+
+def _wait_for(what):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("nothing came in a minute")
+
+
+def _children(pid: int | None = None) -> list[int]:
+    """Process ids of a process's decoders, by itself of this one's."""
+    listed = subprocess.run(
+        ["ps", "--ppid", str(pid or os.getpid()), "-o", "pid=,args="],
+        capture_output=True,
+        text=True,
+    )
+    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "hhvad.decode" in line]
 
 
 def test_memory_is_bounded(tmp_path):
@@ -288,16 +334,16 @@ def test_memory_is_bounded(tmp_path):
     path = write_numbered(
         tmp_path / "a.mp4", 400, size=(720, 1280), options={"preset": "ultrafast"}
     )
-    info, peaks = video.probe(path), []
-    with video.frames(path, info, range(400)) as pictures:
-        count = 0
-        for _ in pictures:
-            count += 1
-            if count == 390:
-                peaks = [_peak(child) for child in _children()]
-    assert count == 400
-    assert len(peaks) == 1
-    assert peaks[0] < 700 * 2**20  # the pictures together would be 1055 MiB
+    info, out, peak = video.probe(path), tmp_path / "frames.h5", 0
+    with ThreadPoolExecutor() as pool:
+        sampling = pool.submit(sample, path, info, out, frames=48, size=(36, 64))
+        while not sampling.done():
+            for child in _children():
+                with suppress(OSError, StopIteration):  # it is gone
+                    peak = max(peak, _peak(child))
+    sampling.result()
+    assert artifacts.read(out, "frames").arrays["frames"].shape == (9, 48, 36, 64, 3)
+    assert 0 < peak < 700 * 2**20  # the pictures together would be 1055 MiB
 
 
 def _peak(pid: int) -> int:
@@ -314,6 +360,6 @@ def test_robbery102(shared):
     wanted = [0, 1080, 1560, 1826]
     found = []
     for decoder in ("decord", "pyav"):
-        with video.frames(path, replace(info, decoder=decoder), wanted, threads=2) as pictures:
-            found.append(np.stack([picture.copy() for picture in pictures]))
+        pictures = decode.pictures(str(path), replace(info, decoder=decoder), wanted, threads=2)
+        found.append(np.stack(list(pictures)))
     assert np.abs(found[0].astype(int) - found[1]).mean() < 2

@@ -1,0 +1,459 @@
+"""Video files, opened: what one is, and its frames, decoded once, in order, resized and written.
+
+This is the child process of hhvad.video, which says how they talk (`python -m hhvad.decode`).
+
+decord decodes short MP4 and Matroska files that PyAV has decoded without a fault: decord does not
+tell which pictures it filled in from others. PyAV decodes what decord does not open, counts or
+shows alike, what is stored turned (and is turned upright here), and long files: decord reads
+packets and decodes pictures ahead without bound, so it gets no file whose packets and pictures
+would not all fit. Which one it is follows from the file alone and stands in the probe; their
+pictures are equal.
+Only containers that hold their own pictures are opened: a playlist named .mp4 would show frames of
+other files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import resource
+import signal
+import statistics
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from hhvad.errors import HHVADError, VideoError
+from hhvad.video import Probe, fingerprint
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Picture = NDArray[np.uint8]
+
+MAX_SIDE = 16384  # pixels; a header that claims more is damaged
+MAX_PIXELS = 64_000_000
+MAX_MEMORY = 8 * 2**30  # bytes that this process may allocate
+_AHEAD = 32 * 2**20  # bytes of pictures that are decoded ahead
+_DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
+
+_OPEN = {
+    "options": {
+        "protocol_whitelist": "file",
+        "format_whitelist": "asf,avi,dhav,dv,flv,h264,hevc,ivf,matroska,webm,mov,mp4,mpeg,mpegts,"
+        "mpegvideo,mxf,nut,obu,ogg,rm,wtv",
+    },
+    "metadata_errors": "replace",
+}
+# Codecs whose packets hold one shown frame each, so that packets can be counted for frames.
+_FRAME_PER_PACKET = {"av1", "ffv1", "h264", "hevc", "libdav1d", "mjpeg", "prores", "vp9"}
+
+
+def main() -> None:
+    """Do the job on standard input and answer on standard output; never returns."""
+    job = json.loads(sys.stdin.readline())
+    _limit(job.pop("timeout"))
+    output = _take_output()
+    try:
+        if job.pop("do") == "probe":
+            answer: dict[str, Any] = {"done": asdict(probe(**job))}
+        else:
+            sample(info=Probe(**job.pop("info")), **job)
+            answer = {"done": None}
+    except HHVADError as error:
+        message = " ".join(str(error).split())
+        answer = {"error": type(error).__name__, "message": message}
+    except MemoryError:
+        message = "there is no memory to decode it; give the job more (mem_mb), or it is damaged"
+        answer = {"error": VideoError.__name__, "message": message}
+    output.write(json.dumps(answer).encode())
+    output.flush()
+    os._exit(0)  # decoders may hang in their destructors
+
+
+def _limit(timeout: float) -> None:
+    """Make sure that this process ends, whatever becomes of its parent, and stays in bounds."""
+    signal.alarm(math.ceil(timeout) + 5)
+    # Of what it allocates: the address space of a CUDA build's libraries alone is as large.
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = MAX_MEMORY if hard == resource.RLIM_INFINITY else min(MAX_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    def listen() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(1)  # the parent is gone
+
+    threading.Thread(target=listen, daemon=True).start()
+
+
+def _take_output() -> IO[bytes]:
+    """Standard output for us alone. What libraries print on it or on standard error is dropped.
+
+    Python's own errors still reach standard error: they are bugs.
+    """
+    output = os.fdopen(os.dup(1), "wb")
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    return output
+
+
+def sample(
+    path: str,
+    info: Probe,
+    out: str,
+    video: str,
+    view: str,
+    frames: int,
+    segment_length: int,
+    size: Sequence[int],
+    threads: int,
+) -> None:
+    """Write the artifact `frames`; hhvad.video.sample_frames says what the arguments are."""
+    import numpy as np
+
+    from hhvad import artifacts, sampling
+
+    height, width = size
+    segments, indices = sampling.plan(info.frames, view, frames, segment_length)
+    provenance = {
+        "video": video,
+        "view": view,
+        "frames": frames,
+        "segment_length": segment_length,
+        "size": [height, width],
+        "resize": "bicubic-antialias",
+        "fps": info.fps,
+        "n_frames": info.frames,
+        "decoder": info.decoder,
+        "source": {"bytes": info.bytes, "fingerprint": info.fingerprint},
+    }
+    wanted = indices.ravel().tolist()
+    ahead = _AHEAD // (info.height * info.width * 3)
+    coming = _in_thread(pictures(path, info, wanted, threads), max(2, ahead))
+    is_resized = (height, width) != (info.height, info.width)
+    if is_resized:
+        from hhvad.mllm.resize import resize  # torch is imported while the decoder is at work
+
+    with artifacts.create(out, "frames", provenance) as file:
+        artifacts.add_dataset(file, "indices", indices)
+        artifacts.add_dataset(file, "segments", segments)
+        shape = (len(segments), frames, height, width, 3)
+        target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
+        batch = np.empty(shape[1:], np.uint8)
+        for number, picture in enumerate(coming):
+            row, column = divmod(number, frames)
+            if is_resized:
+                # Not picture[None]: torch does not see through its strides and copies.
+                picture = resize(picture.reshape(1, *picture.shape), (height, width))[0]
+            batch[column] = picture
+            if column == frames - 1:
+                target[row] = batch
+
+
+def _in_thread(items: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """The items, made in a thread of their own that starts at once and is up to `ahead` ahead."""
+    ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(ahead)
+    end = object()
+
+    def make() -> None:
+        try:
+            for item in items:
+                ready.put((item, None))
+            ready.put((end, None))
+        except BaseException as error:
+            ready.put((end, error))
+
+    threading.Thread(target=make, daemon=True).start()
+
+    def take() -> Iterator[Any]:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+
+    return take()
+
+
+def pictures(path: str, info: Probe, indices: Sequence[int], threads: int = 1) -> Iterator[Picture]:
+    """RGB pictures uint8 [height, width, 3] of the frames `indices`, which must not decrease.
+
+    The file is decoded once, in order, never seeking back, and to its end: only if the iterator
+    ends without VideoError are the pictures known to be the right frames.
+    """
+    wanted = list(dict.fromkeys(indices))
+    found = (_decord if info.decoder == "decord" else _pyav)(path, info, wanted, threads)
+    position = -1
+    for index in indices:
+        if index != position:
+            position, picture = index, next(found)
+        yield picture
+    for _ in found:  # decodes to the end of the file
+        raise AssertionError("a picture that nobody asked for")
+
+
+def probe(path: str) -> Probe:
+    """hhvad.video.probe says what this does."""
+    import av
+
+    try:
+        with av.open(path, **_OPEN) as container:
+            stream = _video_stream(container)
+            width, height = stream.codec_context.width, stream.codec_context.height
+            codec = stream.codec_context.name
+            rate = stream.average_rate or stream.guessed_rate or Fraction(0)
+            if not (
+                0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= MAX_PIXELS
+            ):
+                raise VideoError(f"its header claims frames of {width} x {height}; it is damaged")
+            if not 0 < rate <= 10_000:
+                raise VideoError(f"its header claims {rate} frames a second; it is damaged")
+            unit = stream.time_base or Fraction(0)
+            kind = container.format.name
+            promised, length = stream.frames, _seconds(stream.metadata.get("DURATION", ""))
+            if kind == "avi":  # counts the empty packets that lengthen a frame
+                promised, length = 0, float(promised * unit)
+            # Discarded: cut off by an edit list, decoded but never shown.
+            packets = [(p.pts, p.is_discard) for p in container.demux(stream) if p.size]
+    except av.FFmpegError as error:
+        raise VideoError(f"is not a video that can be read ({error.strerror})") from error
+    if promised > len(packets):
+        raise VideoError(f"only {len(packets)} of its {promised} frames are there; it is truncated")
+    stamps = [stamp for stamp, is_discard in packets if not is_discard]
+    if not stamps:
+        raise VideoError("there are no frames in it")
+    first = _first_frame(path)
+    times = sorted(stamp * unit for stamp in stamps if stamp is not None)
+    count = len(stamps)
+    if (
+        codec not in _FRAME_PER_PACKET
+        or len(times) < count
+        or first.pts * unit != times[0]
+        or first.interlaced_frame
+    ):
+        count = _count(path, expected=None)
+    rate = _average_rate(rate, times)
+    if times and length > times[-1] + max(1, 2 / rate):
+        raise VideoError(
+            f"only {float(times[-1]):.1f} of its {length:.1f} seconds are there; it is truncated"
+        )
+    rotation = -int(first.rotation) % 360
+    if rotation % 90:
+        raise VideoError(f"its picture is to be turned by {rotation} degrees, no right angle")
+    if rotation % 180:
+        width, height = height, width
+    size = Path(path).stat().st_size
+    decord = (
+        rotation == 0
+        and kind.startswith(("mov", "matroska"))  # elsewhere it loses frames
+        and len(set(times)) == count
+        and size + count * width * height * 3 <= _DECORD_MEMORY
+        and _count(path, count) == count  # whole: decord does not tell what it made up
+        and _decord_agrees(path, count, _picture(first, height, width))
+    )
+    return Probe(
+        fps=float(rate),
+        fps_fraction=f"{rate.numerator}/{rate.denominator}",
+        frames=count,
+        width=width,
+        height=height,
+        duration=float(times[-1] - times[0] + 1 / rate if times else count / rate),
+        codec=codec,
+        rotation=rotation,
+        decoder="decord" if decord else "pyav",
+        bytes=size,
+        fingerprint=fingerprint(path),
+    )
+
+
+def _average_rate(claimed: Fraction, times: list[Fraction]) -> Fraction:
+    """Frames a second: as claimed, unless neither the mean nor the median interval bears it out.
+
+    A variable rate moves both; a jump of the clock in a recording moves the mean alone.
+    """
+    intervals = [b - a for a, b in pairwise(times)]
+    if not intervals or times[0] == times[-1]:
+        return claimed
+    mean, median = (times[-1] - times[0]) / len(intervals), statistics.median(intervals)
+    if any(abs(interval * claimed - 1) <= 0.01 for interval in (mean, median)):
+        return claimed
+    return (1 / mean).limit_denominator(100_000)
+
+
+def _video_stream(container: Any) -> Any:
+    from av.stream import Disposition
+
+    stream = container.streams.best("video")
+    if stream is None or Disposition.attached_pic in stream.disposition:
+        raise VideoError("there is no video stream in it")
+    if stream.codec_context is None:
+        raise VideoError("its codec is unknown to this build of ffmpeg")
+    return stream
+
+
+def _seconds(text: str) -> float:
+    """Matroska's DURATION tag, hours:minutes:seconds; 0 where there is none."""
+    try:
+        hours, minutes, seconds = (float(part) for part in text.split(":"))
+    except ValueError:
+        return 0.0
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _first_frame(path: str) -> Any:
+    import av
+
+    try:
+        with av.open(path, **_OPEN) as container:
+            for frame in container.decode(_video_stream(container)):
+                return frame
+    except av.FFmpegError as error:
+        raise VideoError(f"its first frame does not decode ({error.strerror})") from error
+    raise VideoError("none of its frames decodes")
+
+
+def _decord_agrees(path: str, count: int, first: Picture) -> bool:
+    """Whether decord opens the file, counts as many frames and sees the same first picture."""
+    import decord
+    import numpy as np
+
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        reader = decord.VideoReader(path, num_threads=1)
+        if len(reader) != count:
+            return False
+        picture = reader.next().asnumpy()
+    except _decord_errors():
+        return False
+    if picture.shape != first.shape:
+        return False
+    return bool(np.abs(picture.astype(np.int16) - first).mean() < 2)
+
+
+def _decord_errors() -> tuple[type[Exception], ...]:
+    from decord._ffi.base import DECORDError, DECORDLimitReachedError
+
+    return DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, StopIteration
+
+
+def _decord(path: str, info: Probe, wanted: list[int], threads: int) -> Iterator[Picture]:
+    """The pictures asked for. Every frame up to the last is decoded, and none is made up.
+
+    decord fills in for frames that do not decode; fault_tol forbids that. skip_frames saves the
+    conversion to RGB, but it seeks where it would pass a key frame and then lands on another frame
+    (AVI, MPEG-4, open groups of pictures), so key frames are reached by next().
+    """
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    asked = set(wanted)
+    try:
+        reader = decord.VideoReader(path, num_threads=threads, fault_tol=1e-9)
+        if len(reader) != info.frames:
+            raise VideoError(f"decord counts {len(reader)} frames, not {info.frames}")
+        keys = iter([*reader.get_key_indices(), info.frames])
+        position, key = 0, 0  # the next frame, and the first key frame behind it
+        for index in sorted(asked | {info.frames - 1}):
+            while position < index:
+                while key <= position:
+                    key = next(keys)
+                if min(index, key - 1) > position:
+                    reader.skip_frames(min(index, key - 1) - position)
+                    position = min(index, key - 1)
+                else:
+                    reader.next()
+                    position += 1
+            picture = reader.next().asnumpy()
+            position += 1
+            if picture.shape[:2] != (info.height, info.width):
+                raise VideoError(f"decord sees frame {index} in shape {picture.shape}")
+            if index in asked:
+                yield picture
+    except _decord_errors() as error:
+        raise VideoError("decord does not decode all of it; it is damaged") from error
+
+
+def _pyav(path: str, info: Probe, wanted: list[int], threads: int) -> Iterator[Picture]:
+    """The pictures asked for, upright; all frames are decoded and counted."""
+    from av.video.reformatter import VideoReformatter
+
+    left, convert = iter(wanted), VideoReformatter()
+    index = next(left, None)
+    for position, frame in enumerate(_frames(path, threads, info.frames)):
+        if position == index:
+            yield _picture(frame, info.height, info.width, convert)
+            index = next(left, None)
+
+
+def _count(path: str, expected: int | None) -> int:
+    return sum(1 for _ in _frames(path, 1, expected))
+
+
+def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
+    """All frames of a file, as PyAV decodes them; VideoError unless they are the `expected` ones.
+
+    Behind a frame that does not decode no frame's number is known: none is given any more, but they
+    are counted, for the message.
+    """
+    import av
+
+    count, damage = 0, ""
+    try:
+        with av.open(path, **_OPEN) as container:
+            stream = _video_stream(container)
+            stream.codec_context.thread_count = threads
+            stream.thread_type = "AUTO"
+            for packet in container.demux(stream):
+                try:
+                    decoded = packet.decode()
+                except av.FFmpegError as error:
+                    damage = damage or f" ({error.strerror})"
+                    continue
+                for frame in decoded:
+                    if frame.is_corrupt:  # filled in from its neighbours
+                        damage = damage or f" (frame {count} is made up in part)"
+                    count += not frame.is_corrupt
+                    if not damage:
+                        yield frame
+    except av.FFmpegError as error:
+        damage = damage or f" ({error.strerror})"
+    if damage or (expected is not None and count < expected):
+        of = "its" if expected is None else f"its {expected}"
+        raise VideoError(f"only {count} of {of} frames decode{damage}; it is damaged or truncated")
+    if expected is not None and count > expected:
+        raise VideoError(f"it holds {count} frames, the probe counted {expected}; probe it again")
+
+
+def _picture(frame: Any, height: int, width: int, convert: Any = None) -> Picture:
+    """A frame as RGB [height, width, 3], turned upright; a stream may change its size midway.
+
+    convert: PyAV's VideoReformatter, which is dear to make and good for many frames.
+    """
+    import numpy as np
+    from av.video.reformatter import VideoReformatter
+
+    turns = int(frame.rotation) // 90 % 4
+    if turns % 2:
+        height, width = width, height
+    convert = convert or VideoReformatter()
+    plane = convert.reformat(frame, width=width, height=height, format="rgb24").planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)  # padded at their ends
+    return np.ascontiguousarray(np.rot90(rows[:, : width * 3].reshape(height, width, 3), turns))
+
+
+if __name__ == "__main__":
+    main()
