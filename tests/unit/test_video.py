@@ -346,6 +346,22 @@ def test_memory_is_bounded(tmp_path):
     assert 0 < peak < 700 * 2**20  # the pictures together would be 1055 MiB
 
 
+def test_the_decoder_may_not_allocate_more_than_its_limit():
+    program = (
+        "import numpy\n"
+        "from hhvad import decode\n"
+        "decode._limit(60)\n"
+        "numpy.empty(decode.MAX_MEMORY // 2, numpy.uint8)\n"
+        "numpy.empty(decode.MAX_MEMORY, numpy.uint8)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        error = process.stderr.read()
+    assert error.splitlines()[-1].startswith("numpy._core._exceptions._ArrayMemoryError")
+    assert "8.00 GiB" in error
+
+
 def _peak(pid: int) -> int:
     """The most memory that a process has had resident, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
