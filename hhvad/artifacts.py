@@ -21,11 +21,12 @@ S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prom
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,23 +83,65 @@ def write(
     path: str | Path, schema: str, arrays: Mapping[str, NDArray[Any]], provenance: Provenance
 ) -> None:
     """Write an artifact atomically. The package version is added to the provenance."""
-    with create(path, schema, provenance) as file:
+    with create(path, schema, provenance) as (file, _):
         for name, array in arrays.items():
             add_dataset(file, name, np.asarray(array))
 
 
 @contextmanager
-def create(path: str | Path, schema: str, provenance: Provenance) -> Iterator[h5py.File]:
-    """An open HDF5 file with its header, for a writer that streams; renamed at the end."""
+def create(
+    path: str | Path, schema: str, provenance: Provenance
+) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """An open HDF5 file with its header, for a writer that streams; renamed at the end.
+
+    Beside it, what to call now and then to learn that the disk is full before the end.
+    """
     full = {**provenance, "hhvad": __version__}
-    with atomic_path(path) as partial, _refuse(path):
-        with h5py.File(partial, "w") as file:
-            file.attrs["schema"] = schema
-            file.attrs["schema_version"] = SCHEMA_VERSIONS[schema]
-            file.attrs["provenance"] = json.dumps(full, sort_keys=True, ensure_ascii=False)
-            file.attrs["provenance_digest"] = digest(full)
-            yield file
+    with atomic_path(path) as partial:
+        with _Output(partial, "w+") as output:
+            try:
+                with h5py.File(output, "w") as file:
+                    file.attrs["schema"] = schema
+                    file.attrs["schema_version"] = SCHEMA_VERSIONS[schema]
+                    file.attrs["provenance"] = json.dumps(full, sort_keys=True, ensure_ascii=False)
+                    file.attrs["provenance_digest"] = digest(full)
+                    yield file, output.check
+            finally:
+                output.check()
         seal(partial)
+
+
+class _Output(io.FileIO):
+    """A file whose writes seem to succeed after the first that did not.
+
+    HDF5 (2.0) crashes the process when it could not write what it wanted to: it is not told.
+    """
+
+    error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise OSError where a write failed."""
+        if self.error:
+            raise self.error
+
+    def write(self, data: Any, /) -> int:
+        """All of the data; FileIO may stop halfway, as at the end of a disk."""
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view):
+            done += self._try(super().write, view[done:], otherwise=len(view) - done)
+        return done
+
+    def truncate(self, size: int | None = None, /) -> int:
+        return self._try(super().truncate, size, otherwise=size or 0)
+
+    def _try(self, work: Callable[[Any], int], argument: Any, otherwise: int) -> int:
+        if self.error is None:
+            try:
+                return work(argument)
+            except OSError as error:
+                self.error = error
+        return otherwise
 
 
 def seal(path: str | Path) -> None:

@@ -146,7 +146,7 @@ def sample(
     if is_resized:
         from hhvad.mllm.resize import resize  # torch is imported while the decoder is at work
 
-    with artifacts.create(out, "frames", provenance) as file:
+    with artifacts.create(out, "frames", provenance) as (file, check):
         artifacts.add_dataset(file, "indices", indices)
         artifacts.add_dataset(file, "segments", segments)
         shape = (len(segments), frames, height, width, 3)
@@ -160,6 +160,7 @@ def sample(
             batch[column] = picture
             if column == frames - 1:
                 target[row] = batch
+                check()
 
 
 def _in_thread(items: Iterable[Any], ahead: int) -> Iterator[Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -83,6 +86,32 @@ def test_an_absent_a_truncated_and_a_text_file(tmp_path):
         artifacts.read(path, "features")
 
 
+def test_a_disk_that_is_full_at_any_point_is_an_error_and_no_crash(tmp_path):
+    """HDF5 crashes the process after a failed close: in a process of its own."""
+    program = (
+        "import resource, sys\n"
+        "import numpy\n"
+        "from hhvad import artifacts, errors\n"
+        "array = numpy.random.default_rng(0).bytes(100_000)\n"
+        "array = numpy.frombuffer(array, numpy.uint8).reshape(100, 10, 100)\n"
+        "hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
+        "for limit in [0, 1, 95, 96, 97, *range(200, 100_000, 3331)]:\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))\n"
+        "    try:\n"
+        "        artifacts.write(sys.argv[1], 'frames', {'frames': array, 'more': array}, {})\n"
+        "    except errors.ArtifactError as error:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
+        "        print(error)\n"
+    )
+    path = tmp_path / "f.h5"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{path}: cannot be written: File too large"] * 35
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_flipped_bit_in_the_data_is_noticed(tmp_path):
     array = np.random.default_rng(0).normal(size=(2, 3, 4, 50)).astype(np.float32)
     path = features(tmp_path, array=array)
@@ -107,7 +136,7 @@ def test_a_changed_provenance_is_noticed(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = features(tmp_path)
     before = path.read_bytes()
-    with pytest.raises(ZeroDivisionError), artifacts.create(path, "features", {}) as file:
+    with pytest.raises(ZeroDivisionError), artifacts.create(path, "features", {}) as (file, _):
         artifacts.add_dataset(file, "features", np.zeros((1, 1, 1, 1)))
         raise ZeroDivisionError
     assert path.read_bytes() == before
