@@ -99,7 +99,7 @@ def measure(path, folder, threads, size, rounds=3):
         "naive": lambda: naive(path, info, threads, size),
         "job": lambda: job(path, probe, threads, size, out),
     }
-    ways["sample"]()  # torch is imported here
+    ways["sample"]()  # its libraries are loaded here
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(rounds):
         for name, task in ways.items():
