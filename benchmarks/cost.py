@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from hhvad.mllm import bench
-from hhvad.mllm.backbones import Pixels, find
-from hhvad.mllm.capture import Engine
+from hhvad.mllm.backbones.backbone import Pixels, find
+from hhvad.mllm.engine import Engine
 
 FLOAT_BYTES = 4
 

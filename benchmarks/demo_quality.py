@@ -32,15 +32,18 @@ import yaml
 from sklearn.metrics import roc_auc_score
 from transformers import InternVLForConditionalGeneration
 
-from hhvad import checkpoint, locator, rhi, saliency, sampling
+from hhvad import checkpoint
 from hhvad.demo.encode import encode
 from hhvad.demo.lessons import FRAMES, SEGMENT
 from hhvad.demo.plan import scenes
 from hhvad.demo.scenes import UNSEEN_KIND
-from hhvad.mllm.capture import Engine
-from hhvad.mllm.resize import resize
+from hhvad.localization import locator
+from hhvad.media import samplers as sampling
+from hhvad.media.resize import resize
+from hhvad.methods.headhunt import rhi, saliency
+from hhvad.methods.headhunt.scorer import Scorer
+from hhvad.mllm.engine import Engine
 from hhvad.records import HeadId
-from hhvad.scorer import Scorer
 
 SEEDS = (101, 102, 103, 104, 105)
 SIZE = (56, 56)

@@ -17,7 +17,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from hhvad import datasets, evaluate, locator, scores
+from hhvad.artifacts import scores
+from hhvad.datasets import datasets
+from hhvad.evaluation import evaluate
+from hhvad.localization import locator
 
 FILES = {"ucf-crime": "Temporal_Anomaly_Annotation.txt", "xd-violence": "annotations.txt"}
 

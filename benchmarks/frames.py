@@ -31,11 +31,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hhvad import decode as decoding
-from hhvad import sampling, video
 from hhvad.demo.encode import encode
 from hhvad.demo.plan import scenes
 from hhvad.files import write_json
+from hhvad.media import decode as decoding
+from hhvad.media import probe as video
+from hhvad.media import samplers as sampling
 
 COUNT, LENGTH = 16, 48
 SEED = 101

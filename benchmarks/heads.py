@@ -27,7 +27,8 @@ from sklearn.metrics import f1_score, normalized_mutual_info_score
 from sklearn.metrics.pairwise import rbf_kernel
 from threadpoolctl import threadpool_limits
 
-from hhvad import locator, rhi, saliency
+from hhvad.localization import locator
+from hhvad.methods.headhunt import rhi, saliency
 
 LAYERS, HEADS, DIM, PROMPTS = 28, 28, 128, 5
 

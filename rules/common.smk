@@ -13,8 +13,9 @@ from snakemake.exceptions import WorkflowError
 
 from hhvad import checkpoint
 from hhvad import config as settings
-from hhvad import detector, sheet
-from hhvad.artifacts import SCHEMA_VERSIONS
+from hhvad.methods.headhunt import detector
+from hhvad import sheet
+from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.errors import HHVADError
 from hhvad.files import digest, sweep_folder
 

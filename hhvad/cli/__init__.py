@@ -16,10 +16,10 @@ from hhvad.errors import HHVADError
 
 STAGES = (
     "videos",
-    "capture",
-    "heads",
-    "detect",
-    "plots",
+    "models",
+    "headhunt",
+    "locate",
+    "report",
     "datasets",
     "demo",
     "operate",

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hhvad.datasets import Annotation
-    from hhvad.evaluate import Scored
+    from hhvad.datasets.datasets import Annotation
+    from hhvad.evaluation.evaluate import Scored
     from hhvad.records import Video
 
 DATASETS = ("ucf-crime", "xd-violence", "hivau-70k")
@@ -189,7 +189,7 @@ def _add_bootstrap(parser: Any) -> None:
 
 
 def _make_ucf_crime(arguments: Namespace) -> None:
-    from hhvad import datasets
+    from hhvad.datasets import datasets
 
     files = datasets.find_videos(arguments.videos)
     test = datasets.read_ucf_crime(arguments.annotations)
@@ -199,7 +199,7 @@ def _make_ucf_crime(arguments: Namespace) -> None:
 
 
 def _make_xd_violence(arguments: Namespace) -> None:
-    from hhvad import datasets
+    from hhvad.datasets import datasets
     from hhvad.errors import ConfigError
 
     files = datasets.find_videos(arguments.videos)
@@ -219,7 +219,7 @@ def _make_xd_violence(arguments: Namespace) -> None:
 
 
 def _make_hivau(arguments: Namespace) -> None:
-    from hhvad import datasets
+    from hhvad.datasets import datasets
 
     files = datasets.find_videos(arguments.videos)
     test = datasets.read_hivau(arguments.annotations)
@@ -237,7 +237,8 @@ def _make_sheet(
     others: list[str],
 ) -> None:
     """Choose, fit the annotations to their videos, write the sheet, and tell what was done."""
-    from hhvad import datasets, sheet
+    from hhvad import sheet
+    from hhvad.datasets import datasets
     from hhvad.errors import SheetError
 
     overlap = {one.video for one in test} & {one.video for one in training}
@@ -296,7 +297,7 @@ def _with_frames(one: Annotation, path: Path | None, counts: dict[str, int]) -> 
     """The annotation with its number of frames, where there is an event to hold against it."""
     from dataclasses import replace
 
-    from hhvad import video
+    from hhvad.media import probe as video
 
     if one.n_frames is not None or not one.events:
         return one
@@ -306,7 +307,8 @@ def _with_frames(one: Annotation, path: Path | None, counts: dict[str, int]) -> 
 
 
 def _make_folder(arguments: Namespace) -> None:
-    from hhvad import datasets, sheet
+    from hhvad import sheet
+    from hhvad.datasets import datasets
 
     there = sheet.read(arguments.out) if Path(arguments.out).is_file() else []
     known = {video.video for video in there}
@@ -327,8 +329,10 @@ def _tell(path: str, rows: list[Video]) -> None:
 
 
 def _evaluate(arguments: Namespace) -> None:
-    from hhvad import datasets, evaluate, scores
+    from hhvad.artifacts import scores
+    from hhvad.datasets import datasets
     from hhvad.errors import ConfigError
+    from hhvad.evaluation import evaluate
     from hhvad.files import write_json, write_tsv
 
     _require_resamples(arguments.bootstrap)
@@ -374,7 +378,9 @@ def _evaluate(arguments: Namespace) -> None:
 
 
 def _report_metrics(arguments: Namespace) -> None:
-    from hhvad import artifacts, evaluate, sheet
+    from hhvad import sheet
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.evaluation import evaluate
     from hhvad.files import write_json, write_tsv
 
     _require_resamples(arguments.bootstrap)
@@ -412,8 +418,10 @@ def _require_resamples(count: int) -> None:
 
 def _scored(video: Video, arguments: Namespace) -> Scored:
     """A test video with its scores, events and annotation in frames."""
-    from hhvad import evaluate, scores, sheet
+    from hhvad import sheet
+    from hhvad.artifacts import scores
     from hhvad.errors import ArtifactError
+    from hhvad.evaluation import evaluate
     from hhvad.files import read_json, read_tsv
     from hhvad.records import Event
 

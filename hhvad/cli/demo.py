@@ -69,8 +69,8 @@ def _make_demo_sheet(arguments: argparse.Namespace) -> None:
 
 
 def _train_demo_model(arguments: argparse.Namespace) -> None:
+    from hhvad.demo.tiny import train
     from hhvad.errors import ConfigError
-    from hhvad.mllm.tiny import train
 
     if not train(
         arguments.out,

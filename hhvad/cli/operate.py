@@ -51,7 +51,7 @@ def _add_videos(arguments: argparse.Namespace) -> None:
     from hhvad import sheet
     from hhvad.errors import SheetError, VideoError
     from hhvad.files import read_text, write_text
-    from hhvad.video import probe
+    from hhvad.media.probe import probe
 
     path = Path(arguments.sheet)
     if path.exists():
@@ -94,7 +94,7 @@ def _add_videos(arguments: argparse.Namespace) -> None:
 
 
 def _export_detector(arguments: argparse.Namespace) -> None:
-    from hhvad import artifacts
+    from hhvad.artifacts import hdf5 as artifacts
 
     content = artifacts.read(arguments.detector, "detector")
     artifacts.write(arguments.out, "detector", content.arrays, content.provenance)
@@ -102,7 +102,7 @@ def _export_detector(arguments: argparse.Namespace) -> None:
 
 
 def _show_detector(arguments: argparse.Namespace) -> None:
-    from hhvad import detector
+    from hhvad.methods.headhunt import detector
 
     rows = detector.summary(arguments.detector)
     width = max(len(name) for name, _ in rows)

@@ -97,8 +97,10 @@ def _check_annotations(arguments: argparse.Namespace) -> None:
 
 
 def _label_segments(arguments: argparse.Namespace) -> None:
-    from hhvad import locator, sampling, sheet
+    from hhvad import sheet
     from hhvad.files import read_json, write_tsv
+    from hhvad.localization import locator
+    from hhvad.media import samplers as sampling
 
     rows = []
     for video in sheet.read(arguments.sheet):

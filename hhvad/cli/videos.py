@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hhvad.records import VIEWS
 
 if TYPE_CHECKING:
-    from hhvad.video import Probe
+    from hhvad.media.probe import Probe
 
 
 def add_commands(commands: Any) -> None:
@@ -70,8 +70,8 @@ def _seconds(text: str) -> float:
 def _probe_video(arguments: argparse.Namespace) -> None:
     from hhvad import sheet
     from hhvad.files import write_json
+    from hhvad.media.probe import probe
     from hhvad.records import Video
-    from hhvad.video import probe
 
     sheet.check_id(arguments.video, "--video")
     events = sheet.parse_events(arguments.events, "--events")
@@ -82,7 +82,7 @@ def _probe_video(arguments: argparse.Namespace) -> None:
 
 
 def _sample_frames(arguments: argparse.Namespace) -> None:
-    from hhvad.video import sample_frames
+    from hhvad.media.probe import sample_frames
 
     sample_frames(
         arguments.path,
@@ -101,7 +101,7 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
 def _read_probe(path: str) -> Probe:
     from hhvad.errors import ArtifactError
     from hhvad.files import read_json
-    from hhvad.video import Probe
+    from hhvad.media.probe import Probe
 
     probe = read_json(path)
     try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hhvad import sampling
 from hhvad.demo.plan import make_scene
 from hhvad.demo.scenes import (
     ANOMALY_KINDS,
@@ -19,6 +18,7 @@ from hhvad.demo.scenes import (
     place,
     render,
 )
+from hhvad.media import samplers as sampling
 
 FRAMES = 8
 SEGMENT = 48

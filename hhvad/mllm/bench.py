@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from hhvad.errors import ModelError
-from hhvad.mllm.backbones import Pixels, find
-from hhvad.mllm.capture import DTYPES, Engine, _device, _Job, _quiet
+from hhvad.mllm.backbones.backbone import Pixels, find
+from hhvad.mllm.engine import DTYPES, Engine, _device, _Job, _quiet
 from hhvad.records import HeadId
 
 MARKS = ["<|im_start|>", "<|im_end|>", "<image>", "<video>", "<IMG_CONTEXT>", "<img>", "</img>"]

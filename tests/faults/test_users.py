@@ -17,7 +17,7 @@ from campaign import Tally
 from study import ROOT, Study
 
 USERS = (60001, 60002)
-CODE = "import hhvad.resident, hhvad.mllm.serve"  # what they must be able to read
+CODE = "import hhvad.resident.client, hhvad.resident.server"  # what they must be able to read
 ASK = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as connection:

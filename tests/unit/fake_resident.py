@@ -78,7 +78,7 @@ def run_client(job):
     """A job in a process of its own: `job` is JSON."""
     import sys
 
-    from hhvad import resident
+    from hhvad.resident import client as resident
 
     here = [resident.Holding("model", device="cpu")]
     command = (sys.executable, "-P", str(Path(__file__).resolve()))
@@ -88,8 +88,8 @@ def run_client(job):
 def main():
     import argparse
 
-    from hhvad import resident
-    from hhvad.mllm import serve
+    from hhvad.resident import client as resident
+    from hhvad.resident import server as serve
 
     parser = argparse.ArgumentParser()
     for name in ("folder", "code", "model", "revision", "dtype", "device"):

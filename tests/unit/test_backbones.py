@@ -19,9 +19,9 @@ from transformers import (
 )
 
 from hhvad.errors import ModelError
-from hhvad.mllm import backbones
-from hhvad.mllm.backbones import BACKBONES, Pixels, find
-from hhvad.mllm.capture import Engine
+from hhvad.mllm.backbones import backbone as backbones
+from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, find
+from hhvad.mllm.engine import Engine
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "adapters.md"
 

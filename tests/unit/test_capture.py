@@ -18,8 +18,8 @@ import torch
 import transformers
 
 from hhvad.errors import ModelError
-from hhvad.mllm import capture
-from hhvad.mllm.capture import Engine
+from hhvad.mllm import engine as capture
+from hhvad.mllm.engine import Engine
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.records import HeadId
 

@@ -10,10 +10,11 @@ import time
 import numpy as np
 import pytest
 
-from hhvad import artifacts, locator
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
 from hhvad.files import read_json, read_tsv, write_json, write_tsv
-from hhvad.scorer import Scorer
+from hhvad.localization import locator
+from hhvad.methods.headhunt.scorer import Scorer
 
 MODEL = {"model": "tiny", "revision": None, "dtype": "float32"}
 PROVENANCE = {**MODEL, "prompt": "direct", "prompt_text": "Abnormal?"}

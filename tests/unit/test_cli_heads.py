@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from hhvad import artifacts, rhi, saliency
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
 from hhvad.files import read_tsv, write_json, write_tsv
-from hhvad.scorer import Scorer
+from hhvad.methods.headhunt import rhi, saliency
+from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.sheet import COLUMNS
 
 PROMPTS = {"direct": "Is this abnormal?", "role": "You watch a camera. Is this abnormal?"}

@@ -9,9 +9,10 @@ import pytest
 from numbered import read_number, write_numbered
 from PIL import Image
 
-from hhvad import artifacts, video
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
 from hhvad.files import read_json, read_tsv, write_json
+from hhvad.media import probe as video
 from hhvad.sheet import COLUMNS, read
 
 SIZE = (96, 128)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hhvad import datasets, sheet
+from hhvad import sheet
 from hhvad.cli import main
-from hhvad.datasets import Annotation
+from hhvad.datasets import datasets
+from hhvad.datasets.datasets import Annotation
 from hhvad.errors import AnnotationError, SheetError
 
 UCF_FILES = (

@@ -15,10 +15,9 @@ from safetensors import safe_open
 from transformers import AutoTokenizer, InternVLForConditionalGeneration
 
 from hhvad.cli import main
-from hhvad.demo import lessons
+from hhvad.demo import lessons, tiny
 from hhvad.errors import ConfigError
-from hhvad.mllm import tiny
-from hhvad.mllm.capture import Engine
+from hhvad.mllm.engine import Engine
 
 SHIPPED = Path(tiny.__file__).parents[1] / "demo" / "model"
 

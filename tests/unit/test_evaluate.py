@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import auc as area
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from hhvad import artifacts, datasets, evaluate, locator, scores, sheet
+from hhvad import sheet
+from hhvad.artifacts import hdf5 as artifacts
+from hhvad.artifacts import scores
 from hhvad.cli import main
+from hhvad.datasets import datasets
 from hhvad.errors import AnnotationError
+from hhvad.evaluation import evaluate
 from hhvad.files import read_tsv
+from hhvad.localization import locator
 
 # METHOD.md: degenerate baselines on the real annotations, half-open, in percent:
 # AUC, step-wise AP, trapezoid AP, and AUC over abnormal videos alone.

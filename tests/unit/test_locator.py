@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from hhvad import locator
 from hhvad.errors import DataError
+from hhvad.localization import locator
 from hhvad.records import Event
 
 CHECKED = settings(deadline=None, max_examples=60, derandomize=True)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import auc as area
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from hhvad import metrics
 from hhvad.errors import DataError
+from hhvad.evaluation import metrics
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

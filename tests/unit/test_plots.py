@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from hhvad import artifacts, plots
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
 from hhvad.demo.encode import encode
 from hhvad.demo.plan import scenes
+from hhvad.figures import plots
 from hhvad.files import write_json, write_tsv
 
 BOUNDS = np.array([[0, 2], [2, 4], [4, 5]]) * 1.0

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from fake_resident import FakeEngine
 
-from hhvad import artifacts, resident
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
 from hhvad.errors import ArtifactError, ConfigError, ModelError
-from hhvad.mllm import serve
+from hhvad.resident import client as resident
+from hhvad.resident import server as serve
 
 FAKE = (sys.executable, "-P", str(Path(__file__).with_name("fake_resident.py")))
 REAL = resident.COMMAND

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hhvad.mllm.resize import resize
+from hhvad.media.resize import resize
 
 
 def pictures(height: int, width: int) -> np.ndarray:

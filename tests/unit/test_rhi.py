@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.preprocessing import MinMaxScaler
 
-from hhvad import rhi
 from hhvad.errors import DataError
+from hhvad.methods.headhunt import rhi
 
 CHECKED = settings(deadline=None, max_examples=60, derandomize=True)
 METRICS = hnp.arrays(

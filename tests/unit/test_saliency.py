@@ -14,10 +14,10 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.metrics.pairwise import rbf_kernel
 from threadpoolctl import threadpool_limits
 
-from hhvad import saliency
 from hhvad.errors import DataError
+from hhvad.methods.headhunt import saliency
+from hhvad.methods.headhunt.saliency import METRICS, problems, score_heads
 from hhvad.records import HeadId
-from hhvad.saliency import METRICS, problems, score_heads
 
 CHECKED = settings(deadline=None, max_examples=40, derandomize=True)
 

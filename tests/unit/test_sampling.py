@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hhvad.errors import DataError
-from hhvad.sampling import plan, segments, uniform
+from hhvad.media.samplers import plan, segments, uniform
 
 CHECKED = settings(deadline=None, max_examples=200, derandomize=True)
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from hhvad import artifacts
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.errors import ArtifactError, DataError
-from hhvad.scorer import KINDS, Scorer
+from hhvad.methods.headhunt.scorer import KINDS, Scorer
 
 CHECKED = settings(deadline=None, max_examples=25, derandomize=True)
 

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from numbered import mute, read_number, write_numbered
 
-from hhvad import artifacts, decode, video
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.errors import VideoError
 from hhvad.files import write_json
+from hhvad.media import decode
+from hhvad.media import probe as video
 
 RATES = [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)]
 B_FRAMES = {"bf": "3", "b-pyramid": "normal", "g": "24"}
@@ -326,7 +328,9 @@ def _children(pid: int | None = None) -> list[int]:
         capture_output=True,
         text=True,
     )
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "hhvad.decode" in line]
+    return [
+        int(line.split()[0]) for line in listed.stdout.splitlines() if "hhvad.media.decode" in line
+    ]
 
 
 def test_memory_is_bounded(tmp_path):

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from study import ROOT, Study, make_study
 
-from hhvad import artifacts
+from hhvad.artifacts import hdf5 as artifacts
 
 
 def rules(jobs) -> set[str]:

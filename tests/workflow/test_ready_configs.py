@@ -14,7 +14,7 @@ import yaml
 from study import ROOT, Study
 
 from hhvad import config as settings
-from hhvad.datasets import read_frame_counts
+from hhvad.datasets.datasets import read_frame_counts
 
 ANNOTATIONS = {"ucf-crime": "Temporal_Anomaly_Annotation.txt", "xd-violence": "annotations.txt"}
 TEST_VIDEOS = {"ucf-crime": 290, "xd-violence": 800}

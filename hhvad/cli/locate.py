@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hhvad.artifacts import Artifact
+    from hhvad.artifacts.hdf5 import Artifact
 
 SCORE_COLUMNS = ("segment", "start_frame", "end_frame", "score")
 SAME_MODEL = ("model", "revision", "fingerprint", "dtype", "prompt", "prompt_text")
@@ -71,9 +71,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _score_video(arguments: Namespace) -> None:
-    from hhvad import artifacts
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.files import write_tsv
-    from hhvad.scorer import Scorer
+    from hhvad.methods.headhunt.scorer import Scorer
 
     fitted = artifacts.read(arguments.scorer, "scorer")
     features = artifacts.head_features(arguments.features, fitted["experts"])
@@ -91,9 +91,10 @@ def _score_video(arguments: Namespace) -> None:
 
 
 def _calibrate_locator(arguments: Namespace) -> None:
-    from hhvad import artifacts, locator
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ConfigError, SheetError
     from hhvad.files import write_json
+    from hhvad.localization import locator
     from hhvad.records import Video
     from hhvad.sheet import event_frames, parse_events
 
@@ -147,8 +148,9 @@ def _calibrate_locator(arguments: Namespace) -> None:
 
 
 def _localize_events(arguments: Namespace) -> None:
-    from hhvad import artifacts, locator
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.files import write_json, write_tsv
+    from hhvad.localization import locator
 
     with artifacts.open_artifact(arguments.detector, "detector") as (_, provenance):
         settings = provenance["locator"]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hhvad.cli.heads import add_segment_labels, samples
+from hhvad.cli.headhunt import add_segment_labels, samples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _plot_video(arguments: argparse.Namespace) -> None:
-    from hhvad import artifacts, plots, scores, sheet
+    from hhvad import sheet
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.artifacts import scores
+    from hhvad.figures import plots
     from hhvad.files import read_json, read_tsv
 
     probe = read_json(arguments.probe)
@@ -86,8 +89,8 @@ def _thumbnails(path: str, n_frames: int, fps: float) -> list[tuple[float, NDArr
     """Small pictures at the centres of equal parts of the video, each from the key frame before."""
     import av
 
-    from hhvad import sampling
     from hhvad.errors import VideoError
+    from hhvad.media import samplers as sampling
 
     pictures = []
     try:
@@ -114,7 +117,8 @@ def _thumbnails(path: str, n_frames: int, fps: float) -> list[tuple[float, NDArr
 
 
 def _plot_heads(arguments: argparse.Namespace) -> None:
-    from hhvad import artifacts, plots
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.figures import plots
 
     file = artifacts.read(arguments.experts, "experts")
     experts = [(layer, head) for layer, head in file["experts"].tolist()]
@@ -128,7 +132,8 @@ def _plot_heads(arguments: argparse.Namespace) -> None:
 def _plot_features(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from hhvad import artifacts, plots
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.figures import plots
 
     heads = artifacts.read(arguments.experts, "experts", ("experts", "rss"))
     last, count = heads["rss"].shape
@@ -149,9 +154,12 @@ def _plot_features(arguments: argparse.Namespace) -> None:
 def _plot_curves(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from hhvad import locator, plots, scores, sheet
+    from hhvad import sheet
+    from hhvad.artifacts import scores
     from hhvad.errors import SheetError
+    from hhvad.figures import plots
     from hhvad.files import read_json
+    from hhvad.localization import locator
 
     result = read_json(arguments.metrics)
     values, counts = [], []

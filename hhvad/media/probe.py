@@ -1,9 +1,9 @@
 """Video files, seen from outside: what one is, and the frames of it that the model will see.
 
 Whatever opens a video runs in a child process with a time limit and a memory limit: decoders hang,
-leak and crash on broken files. The child is `python -m hhvad.decode`. It reads one JSON line, the
-job, from its standard input and writes one, the answer, to its standard output: `{"done": ...}`, or
-`{"error": class, "message": text}`.
+leak and crash on broken files. The child is `python -m hhvad.media.decode`. It reads one JSON line,
+the job, from its standard input and writes one, the answer, to its standard output:
+`{"done": ...}`, or `{"error": class, "message": text}`.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _require_file(path: str | Path) -> None:
 def _in_child(path: str | Path, job: dict[str, Any], timeout: float) -> Any:
     """What the child answers to a job on the file `path`. It is dead when this returns."""
     # -P: modules are not looked for in the working directory, where anything may lie.
-    command = [sys.executable, "-P", "-m", "hhvad.decode"]
+    command = [sys.executable, "-P", "-m", "hhvad.media.decode"]
     # With a leading slash no name is an option, a protocol or a pattern to the decoders.
     line = json.dumps({**job, "path": str(Path(path).absolute()), "timeout": timeout})
     environment = {**os.environ, **_ENVIRONMENT}

@@ -24,8 +24,8 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, PreTr
 from hhvad.demo.lessons import FRAMES, SHOWN, Lesson, clip, corpus, lesson, questions, shown
 from hhvad.errors import ConfigError
 from hhvad.files import atomic_path, read_json, write_json, write_tsv
-from hhvad.mllm.capture import Engine
-from hhvad.mllm.resize import resize
+from hhvad.media.resize import resize
+from hhvad.mllm.engine import Engine
 
 SIDE = 56
 TOKENS_PER_FRAME = 4

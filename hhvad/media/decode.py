@@ -1,6 +1,6 @@
 """Video files, opened: what one is, and its frames, decoded once, in order, resized and written.
 
-This is the child process of hhvad.video, which says how they talk (`python -m hhvad.decode`).
+The child process (`python -m hhvad.media.decode`) of hhvad.media.probe, which says how they talk.
 
 decord decodes short MP4 and Matroska files that PyAV has decoded without a fault: decord does not
 tell which pictures it filled in from others. PyAV decodes what decord does not open, counts or
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from hhvad.errors import HHVADError, VideoError
-from hhvad.video import Probe, fingerprint
+from hhvad.media.probe import Probe, fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,10 +120,11 @@ def sample(
     size: Sequence[int],
     threads: int,
 ) -> None:
-    """Write the artifact `frames`; hhvad.video.sample_frames says what the arguments are."""
+    """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
 
-    from hhvad import artifacts, sampling
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.media import samplers as sampling
 
     height, width = size
     segments, indices = sampling.plan(info.frames, view, frames, segment_length)
@@ -144,7 +145,7 @@ def sample(
     coming = _in_thread(pictures(path, info, wanted, threads), max(2, ahead))
     is_resized = (height, width) != (info.height, info.width)
     if is_resized:
-        from hhvad.mllm.resize import resize  # torch is imported while the decoder is at work
+        from hhvad.media.resize import resize  # torch is imported while the decoder is at work
 
     with artifacts.create(out, "frames", provenance) as (file, check):
         artifacts.add_dataset(file, "indices", indices)
@@ -208,7 +209,7 @@ def pictures(path: str, info: Probe, indices: Sequence[int], threads: int = 1) -
 
 
 def probe(path: str) -> Probe:
-    """hhvad.video.probe says what this does."""
+    """hhvad.media.probe.probe says what this does."""
     import av
 
     try:

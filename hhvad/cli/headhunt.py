@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hhvad.artifacts import Artifact, Provenance
+    from hhvad.artifacts.hdf5 import Artifact, Provenance
 
 # What features must share to be compared, and what their description carries on.
 SAME_CAPTURE = ("model", "revision", "fingerprint", "dtype", "view", "sampling")
@@ -112,7 +112,8 @@ def add_segment_labels(parser: Any) -> None:
 def _score_saliency(arguments: Namespace) -> None:
     import numpy as np
 
-    from hhvad import artifacts, saliency
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.methods.headhunt import saliency
 
     files = [_all_heads(path) for path in arguments.features]
     artifacts.require_same(files, SAME_PROMPT)
@@ -151,9 +152,10 @@ def _score_saliency(arguments: Namespace) -> None:
 def _identify_heads(arguments: Namespace) -> None:
     import numpy as np
 
-    from hhvad import artifacts, rhi
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ConfigError
     from hhvad.files import write_tsv
+    from hhvad.methods.headhunt import rhi
 
     files = _saliencies(arguments.saliency)
     normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
@@ -196,9 +198,9 @@ def _identify_heads(arguments: Namespace) -> None:
 def _fit_scorer(arguments: Namespace) -> None:
     import numpy as np
 
-    from hhvad import artifacts
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ArtifactError
-    from hhvad.scorer import Scorer
+    from hhvad.methods.headhunt.scorer import Scorer
 
     experts = artifacts.read(arguments.experts, "experts", ("experts",))
     heads = experts["experts"]
@@ -230,9 +232,9 @@ def _fit_scorer(arguments: Namespace) -> None:
 def _sweep_heads(arguments: Namespace) -> None:
     import numpy as np
 
-    from hhvad import rhi
     from hhvad.errors import ConfigError
     from hhvad.files import write_tsv
+    from hhvad.methods.headhunt import rhi
 
     given = [bool(getattr(arguments, name)) for name in ("sheet", "heads_folder", "probes_folder")]
     if any(given) and not (all(given) and arguments.features):
@@ -258,10 +260,13 @@ def _measure(
     """
     import numpy as np
 
-    from hhvad import artifacts, locator, metrics, sheet
+    from hhvad import sheet
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import SheetError
+    from hhvad.evaluation import metrics
     from hhvad.files import read_json
-    from hhvad.scorer import Scorer
+    from hhvad.localization import locator
+    from hhvad.methods.headhunt.scorer import Scorer
 
     every = sorted({head for heads in choices for head in heads})
     columns = [[every.index(head) for head in heads] for heads in choices]
@@ -293,7 +298,7 @@ def _measure(
 
 
 def _all_heads(path: str) -> Artifact:
-    from hhvad import artifacts
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ArtifactError
 
     file = artifacts.read(path, "features", ("features", "segments"))
@@ -306,7 +311,7 @@ def _all_heads(path: str) -> Artifact:
 
 def _saliencies(paths: Sequence[str]) -> list[Artifact]:
     """Saliency files of two or more prompts that belong together."""
-    from hhvad import artifacts
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ConfigError
 
     files = [artifacts.read(path, "saliency") for path in paths]
@@ -324,8 +329,9 @@ def _bootstrap(arguments: Namespace, files: list[Artifact]) -> NDArray[np.float6
     """How often resamples of the videos choose each head."""
     import numpy as np
 
-    from hhvad import artifacts, rhi
+    from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ConfigError
+    from hhvad.methods.headhunt import rhi
 
     prompts = [file.provenance["prompt"] for file in files]
     rows: dict[Any, list[Artifact]] = {prompt: [] for prompt in prompts}

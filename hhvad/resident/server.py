@@ -1,4 +1,4 @@
-"""The resident process: one loaded model that answers jobs. `hhvad.resident` is the jobs' side.
+"""The resident process: one loaded model that answers jobs. Jobs use `hhvad.resident.client`.
 
 Torch is imported by the load alone, so that the first job hears from the process at once. One
 thread a connection reads, writes and reports; one worker computes, in the order of arrival.
@@ -30,10 +30,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from hhvad import resident
 from hhvad.errors import ArtifactError, HHVADError, ModelError
 from hhvad.records import HeadId
-from hhvad.resident import Message, Report, peer_uid
+from hhvad.resident import client as resident
+from hhvad.resident.client import Message, Report, peer_uid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ Key = tuple[Any, ...]
 
 
 class CaptureEngine(Protocol):
-    """What the process needs of `hhvad.mllm.capture.Engine`."""
+    """What the process needs of `hhvad.mllm.engine.Engine`."""
 
     @property
     def info(self) -> Any:
@@ -100,7 +100,7 @@ class Job:
     @classmethod
     def read(cls, message: Message) -> Job:
         """Check a request and the header of its frames file. Raises ArtifactError, ConfigError."""
-        from hhvad.artifacts import open_artifact
+        from hhvad.artifacts.hdf5 import open_artifact
 
         path = Path(message["frames"])
         with open_artifact(path, "frames") as (file, provenance):
@@ -153,7 +153,7 @@ _SAMPLING = (
 
 def _wanted_heads(message: Message) -> tuple[HeadId, ...] | None:
     if message["experts"] is not None:
-        from hhvad import artifacts
+        from hhvad.artifacts import hdf5 as artifacts
 
         file = artifacts.read(message["experts"], "experts", ("experts",))
         for key, wanted in (("model", message["model_name"]), ("revision", message["revision"])):
@@ -177,7 +177,7 @@ def features_of(
     `report` gets `progress` events, and the engine's log as `note` events. Raises what the engine
     raises, ArtifactError where the frames are damaged.
     """
-    from hhvad.artifacts import open_artifact
+    from hhvad.artifacts.hdf5 import open_artifact
 
     reported = 0.0
 
@@ -224,7 +224,7 @@ def write_features(engine: CaptureEngine, job: Job, features: NDArray[np.float32
     """Write a job's features with all that they were made from."""
     import numpy as np
 
-    from hhvad import artifacts
+    from hhvad.artifacts import hdf5 as artifacts
 
     arrays: dict[str, NDArray[Any]] = {
         "features": features.astype(np.float32, copy=False),
@@ -549,7 +549,7 @@ def default_load(
     model: str, *, revision: str | None, dtype: str, device: str, threads: int | None
 ) -> CaptureEngine:
     """Load the model with the real engine."""
-    from hhvad.mllm.capture import Engine
+    from hhvad.mllm.engine import Engine
 
     return Engine.load(model, revision=revision, dtype=dtype, device=device, threads=threads)
 

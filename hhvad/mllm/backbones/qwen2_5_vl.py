@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hhvad.errors import ModelError
-from hhvad.mllm.backbones import Backbone, Vision
+from hhvad.mllm.backbones.backbone import Backbone, Vision
 
 
 class Qwen25VL(Backbone):

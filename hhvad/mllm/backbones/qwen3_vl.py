@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hhvad.mllm.backbones import Vision
-from hhvad.mllm.qwen2_5_vl import Qwen25VL
+from hhvad.mllm.backbones.backbone import Vision
+from hhvad.mllm.backbones.qwen2_5_vl import Qwen25VL
 
 FRAMES_PER_SECOND = 2.0  # what Qwen's video processor samples; frames come without their times
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hhvad import saliency
 from hhvad.errors import DataError
+from hhvad.methods.headhunt import saliency
 from hhvad.records import HeadId
 
 Floats = NDArray[np.float64]

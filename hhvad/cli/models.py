@@ -103,7 +103,8 @@ def _seconds(text: str) -> float:
 
 
 def _capture_heads(arguments: argparse.Namespace) -> None:
-    from hhvad import checkpoint, resident
+    from hhvad import checkpoint
+    from hhvad.resident import client as resident
 
     for path in filter(None, (arguments.frames, arguments.experts)):
         if not path.is_file():
@@ -139,7 +140,7 @@ def _capture_heads(arguments: argparse.Namespace) -> None:
         run = resident.Resident(devices, idle_timeout=arguments.idle_timeout)
         done = run.capture(job, progress)
     else:
-        from hhvad.mllm import serve
+        from hhvad.resident import server as serve
 
         done = serve.capture_here(
             lambda: serve.default_load(
@@ -238,7 +239,7 @@ class _Progress:
 
 
 def _stop_resident(arguments: argparse.Namespace) -> None:
-    from hhvad import resident
+    from hhvad.resident import client as resident
 
     ended, busy = resident.stop(everywhere=arguments.all)
     if ended or busy:
@@ -247,7 +248,7 @@ def _stop_resident(arguments: argparse.Namespace) -> None:
 
 
 def _serve_model(arguments: argparse.Namespace) -> None:
-    from hhvad.mllm import serve
+    from hhvad.resident import server as serve
 
     serve.main(
         folder=arguments.folder,

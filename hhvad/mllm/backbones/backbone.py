@@ -22,10 +22,10 @@ from hhvad.errors import ArtifactError, ModelError
 from hhvad.files import read_json
 
 BACKBONES: dict[str, str] = {
-    "internvl": "hhvad.mllm.internvl:InternVL",
-    "llava_onevision": "hhvad.mllm.llava_onevision:LlavaOnevision",
-    "qwen2_5_vl": "hhvad.mllm.qwen2_5_vl:Qwen25VL",
-    "qwen3_vl": "hhvad.mllm.qwen3_vl:Qwen3VL",
+    "internvl": "hhvad.mllm.backbones.internvl:InternVL",
+    "llava_onevision": "hhvad.mllm.backbones.llava_onevision:LlavaOnevision",
+    "qwen2_5_vl": "hhvad.mllm.backbones.qwen2_5_vl:Qwen25VL",
+    "qwen3_vl": "hhvad.mllm.backbones.qwen3_vl:Qwen3VL",
 }
 
 HINTS = {"internvl_chat": "Take the checkpoint of the same name that ends in -hf"}

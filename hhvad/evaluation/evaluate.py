@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hhvad import locator, metrics, published
-from hhvad.datasets import Annotation, fit, video_id
+from hhvad.artifacts.scores import Segments, check
+from hhvad.datasets.datasets import Annotation, fit, video_id
 from hhvad.errors import AnnotationError
-from hhvad.metrics import Floats, Ints
+from hhvad.evaluation import metrics, published
+from hhvad.evaluation.metrics import Floats, Ints
+from hhvad.localization import locator
 from hhvad.records import Event
-from hhvad.scores import Segments, check
 
 INTERVALS = ("half-open", "inclusive")
 CATEGORY_SEPARATOR = ";"

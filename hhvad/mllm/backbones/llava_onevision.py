@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hhvad.mllm.backbones import Backbone, Vision
+from hhvad.mllm.backbones.backbone import Backbone, Vision
 
 
 class LlavaOnevision(Backbone):

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
-from hhvad.mllm.backbones import Backbone, Pixels, Vision, find, read_object
+from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision, find, read_object
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.records import HeadId

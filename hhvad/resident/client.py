@@ -91,9 +91,11 @@ def allocation() -> list[str]:
 @cache
 def code_version() -> str:
     """A digest of the source behind the features: an old process never serves new code."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     total = hashlib.sha256()
-    for path in sorted([*root.glob("*.py"), *root.glob("mllm/*.py")]):
+    for path in sorted(
+        [*root.glob("*.py"), *root.glob("mllm/**/*.py"), *root.glob("resident/*.py")]
+    ):
         total.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
     return total.hexdigest()[:16]
 
@@ -436,7 +438,7 @@ class Resident:
             "threads": holding.threads or 0,
         }
         command = [*self.command, *(f"--{name}={value}" for name, value in arguments.items())]
-        search = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        search = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, search))}
         if holding.visible is not None:
             environment["CUDA_VISIBLE_DEVICES"] = holding.visible

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hhvad import artifacts
+from hhvad.artifacts import hdf5 as artifacts
 from hhvad.errors import ArtifactError, ConfigError
 from hhvad.records import HeadId
 

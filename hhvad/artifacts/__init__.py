@@ -1,0 +1,1 @@
+"""Files that pass between steps: one typed reader a format."""

@@ -1,0 +1,1 @@
+"""The ways from a video to its scores."""

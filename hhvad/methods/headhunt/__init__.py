@@ -1,0 +1,1 @@
+"""HeadHunt-VAD: robust head identification and a scorer on the expert heads."""

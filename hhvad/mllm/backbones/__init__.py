@@ -1,0 +1,1 @@
+"""Multimodal backbones, by model_type."""
