@@ -91,7 +91,8 @@ def test_a_disk_that_is_full_at_any_point_is_an_error_and_no_crash(tmp_path):
     program = (
         "import resource, sys\n"
         "import numpy\n"
-        "from hhvad.artifacts import hdf5 as artifacts, errors\n"
+        "from hhvad import errors\n"
+        "from hhvad.artifacts import hdf5 as artifacts\n"
         "array = numpy.random.default_rng(0).bytes(100_000)\n"
         "array = numpy.frombuffer(array, numpy.uint8).reshape(100, 10, 100)\n"
         "hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"

@@ -353,7 +353,7 @@ def test_memory_is_bounded(tmp_path):
 def test_the_decoder_may_not_allocate_more_than_its_limit():
     program = (
         "import numpy\n"
-        "from hhvad import decode\n"
+        "from hhvad.media import decode\n"
         "decode._limit(60)\n"
         "numpy.empty(decode.MAX_MEMORY // 2, numpy.uint8)\n"
         "numpy.empty(decode.MAX_MEMORY, numpy.uint8)\n"
