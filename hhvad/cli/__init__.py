@@ -20,6 +20,7 @@ STAGES = (
     "headhunt",
     "locate",
     "report",
+    "evaluate",
     "datasets",
     "demo",
     "operate",

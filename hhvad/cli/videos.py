@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hhvad.records import VIEWS
-
-if TYPE_CHECKING:
-    from hhvad.media.probe import Probe
 
 
 def add_commands(commands: Any) -> None:
@@ -82,11 +79,12 @@ def _probe_video(arguments: argparse.Namespace) -> None:
 
 
 def _sample_frames(arguments: argparse.Namespace) -> None:
+    from hhvad.artifacts import probe
     from hhvad.media.probe import sample_frames
 
     sample_frames(
         arguments.path,
-        _read_probe(arguments.probe),
+        probe.read(arguments.probe),
         arguments.out,
         video=arguments.video,
         view=arguments.view,
@@ -96,15 +94,3 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         timeout=arguments.timeout,
     )
-
-
-def _read_probe(path: str) -> Probe:
-    from hhvad.errors import ArtifactError
-    from hhvad.files import read_json
-    from hhvad.media.probe import Probe
-
-    probe = read_json(path)
-    try:
-        return Probe(**{name: probe[name] for name in Probe.__dataclass_fields__})
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{path}: not a probe of this hhvad; delete it and rerun") from error

@@ -30,8 +30,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from hhvad.artifacts.probe import Probe
 from hhvad.errors import HHVADError, VideoError
-from hhvad.media.probe import Probe, fingerprint
+from hhvad.media.probe import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np

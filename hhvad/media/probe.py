@@ -18,11 +18,12 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from hhvad import errors
+from hhvad.artifacts.probe import Probe
 from hhvad.errors import VideoError
 from hhvad.files import sweep
 
@@ -33,31 +34,6 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # the job's threads decode
 }
 _FINGERPRINTED = 2**20  # bytes at either end of the file
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a video file is. Frames are those that decode; sizes are of the upright picture.
-
-    rotation: degrees by which the stored picture is turned clockwise to stand upright.
-    bytes, fingerprint: the file's size, and a digest of its size and its two ends.
-    """
-
-    fps: float
-    fps_fraction: str
-    frames: int
-    width: int
-    height: int
-    duration: float
-    codec: str
-    rotation: int
-    decoder: str
-    bytes: int
-    fingerprint: str
-
-    def to_json(self, video: str) -> dict[str, Any]:
-        """The content of a probe file."""
-        return {"video": video, **asdict(self)}
 
 
 def probe(path: str | Path, timeout: float = 60.0) -> Probe:

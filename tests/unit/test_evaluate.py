@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from probes import write_probe
 from sklearn.metrics import auc as area
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
@@ -425,8 +426,7 @@ def write_run(folder, videos, *, calibrated=True):
         (folder / name).mkdir()
     for name, (n, label, category, events, values) in videos.items():
         lines.append(f"{name}\t{name}.mp4\ttest\t{label}\t{category}\t{events}")
-        probe = {"video": name, "fps": 10.0, "fps_fraction": "10", "frames": n}
-        (folder / "probe" / f"{name}.json").write_text(json.dumps(probe))
+        write_probe(folder / "probe" / f"{name}.json", n, 10)
         starts = np.arange(0, n, 10)
         bounds = np.stack([starts, np.minimum(starts + 10, n)], axis=1)
         rows = [
