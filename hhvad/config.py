@@ -1,22 +1,206 @@
-"""The config and prompts files: schema, defaults, and the checks that no schema can express."""
+"""The keys of the config and prompts files: one typed source of names, defaults and descriptions.
+
+The JSON schemas in workflow/schemas and the table in config/README.md are written from these models
+(`hhvad write-reference`). The keys of a method are in hhvad/methods/KIND/settings.py.
+"""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-import jsonschema
 import yaml
-from jsonschema.exceptions import ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
-from hhvad import checkpoint
-from hhvad.errors import ArtifactError, ConfigError, SheetError
+from hhvad.errors import ArtifactError, ConfigError
 from hhvad.files import read_text
-from hhvad.records import Video
 
-Validator = jsonschema.Draft202012Validator
+ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+Id = Annotated[str, StringConstraints(pattern=ID, max_length=100)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Size = Annotated[tuple[Count, Count], Field(description="Height and width.")]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_of_the_command_line(cls, data: Any) -> Any:
+        """`snakemake --config key=null` gives the text `null`."""
+        if isinstance(data, Mapping):
+            return {key: None if value == "null" else value for key, value in data.items()}
+        return data
+
+
+S = TypeVar("S", bound=Section)
+
+
+class Model(Section):
+    """A named checkpoint; each is loaded once per device."""
+
+    path: Annotated[str, Field(min_length=1)] = Field(
+        description="Checkpoint folder, Hugging Face hub id, or `demo` for the tiny model that "
+        "comes with hhvad."
+    )
+    revision: str | None = Field(None, description="Commit or tag of a hub id.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the weights; auto is the checkpoint's."
+    )
+    size: Size | None = Field(
+        None, description="Height and width of its frames; by default `sampling.size`."
+    )
+
+
+class Sampling(Section):
+    """Which frames the models see: the same segments for all methods."""
+
+    frames_per_segment: Annotated[int, Field(ge=1, le=256)] = Field(
+        16, description="F, the frames that a model sees at once."
+    )
+    segment_length: Count = Field(
+        48, description="Frames of a segment; segments do not overlap."
+    )
+    size: Size = Field(
+        (448, 448),
+        description="Height and width that frames are resized to; InternVL3 wants 448 x 448.",
+    )
+    threads: Count = Field(2, description="CPU threads that decode a video.")
+    timeout: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        3600, description="Seconds after which decoding one video counts as hung."
+    )
+
+
+class Compute(Section):
+    """How models run; nothing here changes what is computed."""
+
+    device: Annotated[
+        str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?(,cuda:[0-9]+)*)$")
+    ] = Field("auto", description="auto, cpu, cuda:0, or several as cuda:0,cuda:1.")
+    batch_size: Literal["auto"] | Count = Field(
+        "auto", description="Segments per forward pass; auto finds it from free memory."
+    )
+    threads: Count = Field(2, description="CPU threads of the model.")
+    resident: bool = Field(
+        True, description="Keep the model loaded between jobs; false loads it in every job."
+    )
+    segment_seconds: Annotated[float, Field(gt=0)] = Field(
+        2,
+        description="Seconds that a segment takes at most; the time that a job asks a cluster for "
+        "follows from it.",
+    )
+    idle_timeout: Annotated[float, Field(gt=0)] = Field(
+        60, description="Seconds after which an idle resident model ends."
+    )
+
+
+class Metrics(Section):
+    """How scores are compared with annotations."""
+
+    interval: Literal["half-open", "inclusive"] = Field(
+        "half-open",
+        description="Whether an annotated end frame is itself anomalous (inclusive) or not.",
+    )
+    bootstrap: Annotated[int, Field(ge=0)] = Field(
+        1000, description="Resamples of the test videos for the 95 % intervals; 0 for none."
+    )
+    seed: Seed = Field(0, description="Seed of the resamples.")
+
+
+class Pathvars(Section):
+    """Where files go. What is not set follows from the study's name."""
+
+    results: str | None = Field(
+        None, description="Folder of all artifacts and results; by default `results/STUDY`."
+    )
+    resources: str = Field("resources", description="Folder of the generated demo videos.")
+    logs: str | None = Field(
+        None, description="Folder of the jobs' logs; by default `logs/STUDY`."
+    )
+    scratch: str = Field(
+        "<results>/scratch",
+        description="Folder of the segments' frames, which are deleted when they were captured; "
+        "may be a node's own disk where sampling and capture share a group.",
+    )
+    benchmarks: str = Field(
+        "<logs>/benchmarks", description="Folder of the jobs' time and memory."
+    )
+
+
+class Demo(Section):
+    """The demo's procedural videos."""
+
+    seed: Seed = Field(0, description="Seed of the demo videos.")
+
+
+class Config(Section):
+    """Every key of the config file but those of the methods, which depend on their kind."""
+
+    study: Id | None = Field(
+        None,
+        description="Name of the study: its results are in `results/STUDY`. By default the name of "
+        "the config file without its suffix.",
+    )
+    videos: str = Field(description="The sample sheet, tab-separated, one row per video.")
+    models: dict[Id, Model] = Field(
+        {}, description="Named checkpoints; methods refer to them by name."
+    )
+    methods: dict[Id, dict[str, Any]] = Field(
+        description="Named ways from a video to its scores; all are run. The first is the one that "
+        "is shown first."
+    )
+    dataset: str = Field("none", description="Whose published numbers to print beside the result.")
+    sampling: Sampling = Sampling()
+    compute: Compute = Compute()
+    metrics: Metrics = Metrics()
+    pathvars: Pathvars = Pathvars()
+    demo: Demo = Demo()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_form(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "model" in data:
+            raise ValueError(
+                "`model:` is the form of an older hhvad; write `models: {NAME: {path: ..., dtype: "
+                "...}}` and `methods: {headhunt: {kind: headhunt, model: NAME, prompts: FILE}}` "
+                "instead (config/README.md)"
+            )
+        return data
+
+    @field_validator("methods")
+    @classmethod
+    def _some_method(cls, methods: dict[str, Any]) -> dict[str, Any]:
+        if not methods:
+            raise ValueError("there is no method; name at least one")
+        return methods
+
+
+class Prompts(Section):
+    """A prompts file: wordings of one question, and which one is asked online."""
+
+    online: Id = Field(
+        description="Id of the prompt that validation and test videos are asked."
+    )
+    system: str = Field(
+        "", description="System message before every prompt; empty for none."
+    )
+    prompts: dict[Id, Annotated[str, StringConstraints(pattern=r"\S")]] = Field(
+        description="Id and text of at least two prompts."
+    )
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -42,108 +226,62 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def validate(data: Any, schema: Mapping[str, Any], source: str) -> Any:
-    """A copy of `data` with every default of the schema filled in.
+def parse(section: type[S], data: Any, source: str, prefix: Sequence[str] = ()) -> S:
+    """`data` as a section, defaults filled in.
 
-    Raises ConfigError: `source`, the key, its value, and what is allowed.
+    Raises ConfigError that names `source`, the key (below `prefix`), its value and what is allowed.
     """
-    filled = copy.deepcopy(data)
-    if filled is None:
+    if data is None:
         raise ConfigError(f"{source}: the file is empty")
-    _fill_defaults(filled, schema, schema)
-    errors = sorted(Validator(schema).iter_errors(filled), key=lambda e: (len(e.path), str(e.path)))
-    if errors:
-        raise ConfigError(_explain(errors[0], source))
-    return filled
+    try:
+        return section.model_validate(data)
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda one: (one["type"] != "extra_forbidden",))
+        raise ConfigError(_explain(section, first, source, prefix)) from None
 
 
-def _fill_defaults(data: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
-    if not isinstance(data, dict):
-        return
-    for key, rule in schema.get("properties", {}).items():
-        if "default" in rule:
-            data.setdefault(key, copy.deepcopy(rule["default"]))
-        if key in data:
-            _fill_defaults(data[key], rule, root)
-
-
-def _explain(error: ValidationError, source: str) -> str:
-    key = ".".join(str(part) for part in error.absolute_path)
+def _explain(
+    section: type[Section], error: ErrorDetails, source: str, prefix: Sequence[str]
+) -> str:
+    """One line for the first mistake."""
+    path = list(_keys(section, error["loc"]))
+    key = ".".join(map(str, (*prefix, *path)))
     name = f"{source}: {key}" if key else source
-    schema: Any = error.schema
-    limit: Any = error.validator_value
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(schema.get("properties", {}))
-        unknown = next(k for k in error.instance if k not in known)
-        full = f"{key}.{unknown}" if key else unknown
-        return f"{source}: key {full!r} is unknown; known here: {', '.join(known)}"
-    if error.validator == "required":
-        return f"{name}: {error.message}; add it"
-    if error.validator == "enum":
-        allowed = ", ".join(map(str, limit))
-        return f"{name} is {error.instance!r}; it must be one of {allowed}"
-    if error.validator == "minProperties":
-        data: Any = error.instance
-        return (
-            f"{name} has {len(data)} entries, needs at least {limit}: "
-            "heads are chosen for agreeing across wordings; add another prompt"
-        )
-    description = schema.get("description", "")
-    return f"{name}: {error.message}. {description}".strip()
+    value = error["input"]
+    shown = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:77]}..."
+    context = error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(_known(section, path[:-1]))
+        return f"{source}: key {key!r} is unknown; known here: {known}"
+    if error["type"] == "missing":
+        return f"{source}: key {key!r} is required; add it"
+    if error["type"] == "value_error":
+        return f"{name}: {context.get('error', error['msg'])}"
+    if error["type"] == "literal_error":
+        return f"{name} is {shown}; it must be {context['expected']}"
+    return f"{name} is {shown}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def check(
-    config: Mapping[str, Any], prompts: Mapping[str, Any], videos: Sequence[Video]
-) -> Iterator[str]:
-    """The checks across files. Raises ConfigError, SheetError or ModelError; yields notes."""
-    checkpoint.resolve(config["model"]["path"])
-    if prompts["online"] not in prompts["prompts"]:
-        known = ", ".join(prompts["prompts"])
-        raise ConfigError(
-            f"{config['prompts']}: online is {prompts['online']!r}; it must be one of {known}"
-        )
-    texts = list(prompts["prompts"].values())
-    repeated = [name for i, (name, t) in enumerate(prompts["prompts"].items()) if t in texts[:i]]
-    if repeated:
-        raise ConfigError(
-            f"{config['prompts']}: prompts.{repeated[0]} repeats the text of another prompt; reword"
-        )
-    for grid in ("sigmas", "taus"):
-        values = config["locator"][grid]
-        if values["last"] < values["first"]:
-            raise ConfigError(
-                f"config: locator.{grid}.last is {values['last']}, below first {values['first']}"
-            )
-    if config["detector"]:
-        return
-    if config["capture"]["heads"] == "experts":
-        raise ConfigError(
-            "config: capture.heads is 'experts', but detector is not set: experts are known only "
-            "after all heads of the calibration videos; name a finished detector, or use 'all'"
-        )
-    calibration = [v for v in videos if v.split == "calibration"]
-    for label in ("normal", "anomaly"):
-        count = sum(v.label == label for v in calibration)
-        if count < 2:
-            raise SheetError(
-                f"{config['videos']}: split calibration has {count} videos labelled {label}; "
-                "heads cannot be told apart with fewer than two of each class; add rows"
-            )
-    unannotated = [v.video for v in calibration if v.events is None]
-    if unannotated and config["calibration"]["view"] == "segments":
-        raise SheetError(
-            f"{config['videos']}: video {unannotated[0]}: calibration.view 'segments' needs the "
-            "events of anomalous calibration videos; fill the column, or use view 'video'"
-        )
-    validation = [v for v in videos if v.split == "validation"]
-    unannotated = [v.video for v in validation if v.events is None]
-    if unannotated:
-        raise SheetError(
-            f"{config['videos']}: video {unannotated[0]}: split validation needs the events of "
-            "its anomalous videos; fill the column or move the video to another split"
-        )
-    if not any(v.events for v in validation):
-        yield (
-            f"no validation events in {config['videos']}: locator.sigma = "
-            f"{config['locator']['sigma']} and locator.tau = {config['locator']['tau']} are used"
-        )
+def _keys(section: type[Section], location: tuple[int | str, ...]) -> Iterator[int | str]:
+    """The location of an error without the names that pydantic adds for unions and keys."""
+    for part in location:
+        if isinstance(part, str) and (part == "[key]" or "[" in part or part == "constrained-str"):
+            continue
+        if part in ("int", "float", "str", "tuple", "literal"):
+            continue
+        yield part
+
+
+def _known(section: type[Section], path: Sequence[int | str]) -> list[str]:
+    """The keys of the (sub-)section at `path`."""
+    found: Any = section
+    for part in path:
+        if isinstance(found, type) and part in getattr(found, "model_fields", {}):
+            annotation = found.model_fields[str(part)].annotation
+            arguments = [
+                one
+                for one in (annotation, *getattr(annotation, "__args__", ()))
+                if isinstance(one, type) and issubclass(one, Section)
+            ]
+            found = arguments[0] if arguments else found
+    return list(found.model_fields)

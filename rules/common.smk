@@ -1,112 +1,52 @@
-# What the rules share: the checked config, the sheet, and the few functions that pick from them.
-# This is the only file with functions.
+# What the rules share: the checked study, and the functions that pick inputs and params from it.
 
-import gc
 import os
-import sys
 import time
-from inspect import signature
 from pathlib import Path
-from types import FunctionType
+from shlex import join
 
 from snakemake.exceptions import WorkflowError
 
 from hhvad import checkpoint
-from hhvad import config as settings
-from hhvad.methods.headhunt import detector
-from hhvad import sheet
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.errors import HHVADError
-from hhvad.files import digest, sweep_folder
+from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.motion.settings import Motion
+from hhvad.sheet import format_events
+from hhvad.study import Study
+from hhvad.workflow import (
+    file_mb,
+    one_of,
+    plan_faster,
+    remove_leftovers,
+    restart_bundle_as_local_run,
+    weights_mb,
+)
 
 STARTED = int(time.time())
 
-# Snakemake makes millions of objects that all stay: looking for garbage every 700 of them takes an
-# eighth of the time that it plans.
-gc.set_threshold(100_000)
+try:
+    STUDY = Study.load(config, workflow.configfiles)
+    STAMPS = {
+        name: checkpoint.stamp(model.path) for name, model in STUDY.models.items()
+    }
+except HHVADError as error:
+    raise WorkflowError(str(error)) from None
+
+SAMPLING = STUDY.config.sampling
+COMPUTE = STUDY.config.compute
+FOLDERS = STUDY.folders
+LOGS = FOLDERS["logs"]
+WEIGHTS_MB = {name: weights_mb(model.path) for name, model in STUDY.models.items()}
+HEADHUNTS = STUDY.of(HeadHunt)
+FITTED = [name for name in STUDY.methods if name not in STUDY.frozen]
+CALIBRATION, VALIDATION, TEST = map(
+    STUDY.split, ("calibration", "validation", "test")
+)
+SHEET = STUDY.config.videos
 
 
-def load_study(config):
-    """The config with its defaults, the prompts, and the videos by id; every mistake by its name."""
-    try:
-        schema = settings.read_yaml(
-            workflow.source_path("../workflow/schemas/config.schema.yaml")
-        )
-        config = settings.validate(config, schema, "config")
-        schema = settings.read_yaml(
-            workflow.source_path("../workflow/schemas/prompts.schema.yaml")
-        )
-        prompts = settings.read_yaml(config["prompts"])
-        prompts = settings.validate(prompts, schema, config["prompts"])
-        videos = sheet.read(config["videos"])
-        for note in settings.check(config, prompts, videos):
-            logger.info(f"Note: {note}.")
-        stamp = checkpoint.stamp(config["model"]["path"])
-        frozen = detector.read(config["detector"]) if config["detector"] else None
-        if frozen:
-            detector.require_config(frozen, config)
-            prompts = {
-                "online": frozen.prompt,
-                "prompts": {frozen.prompt: frozen.prompt_text},
-            }
-    except HHVADError as error:
-        raise WorkflowError(str(error)) from None
-    return config, prompts, {video.video: video for video in videos}, stamp, frozen
-
-
-def file_mb(path):
-    """Size of a file in MiB; 0 where it is not there yet."""
-    try:
-        return os.stat(path).st_size / 2**20
-    except OSError:
-        return 0
-
-
-def weights_mb(model):
-    """MiB of a checkpoint folder's weights; for a hub id those of eight billion numbers."""
-    files = list(Path(checkpoint.resolve(model)).glob("*.safetensors"))
-    return sum(file_mb(file) for file in files) if files else 16000
-
-
-def model_flags(model):
-    """What makes other numbers of the same checkpoint, as flags."""
-    revision = f" --revision {model['revision']}" if model["revision"] else ""
-    return f"--dtype {model['dtype']}{revision}"
-
-
-def sampling_flags(sampling):
-    """Which frames the model sees, as flags."""
-    height, width = sampling["size"]
-    return (
-        f"--frames {sampling['frames']} --segment-length {sampling['segment_length']}"
-        f" --size {height} {width}"
-    )
-
-
-config, PROMPTS, VIDEOS, CHECKPOINT, FROZEN = load_study(config)
-
-LOGS = config["pathvars"]["logs"]
-MODEL = config["model"]["name"]
-ONLINE = PROMPTS["online"]
-WEIGHTS_MB = weights_mb(config["model"]["path"])
-MODEL_FLAGS = model_flags(config["model"])
-SAMPLING = sampling_flags(config["sampling"])
-DETECTOR = config["detector"] or "<results>/detector/{model}.h5"
-SCORER = config["detector"] or "<results>/scorer/{model}.h5"
-CALIBRATION = [v.video for v in VIDEOS.values() if v.split == "calibration"]
-VALIDATION = [v.video for v in VIDEOS.values() if v.split == "validation"]
-TEST = [v.video for v in VIDEOS.values() if v.split == "test"]
-ANNOTATED = [name for name in TEST if VIDEOS[name].events is not None]
-CALIBRATION_VIEW = config["calibration"]["view"]
-CALIBRATION_LABELS = [VIDEOS[name].label for name in CALIBRATION]
-VALIDATION_EVENTS = [
-    sheet.format_events(VIDEOS[name].events) or "none" for name in VALIDATION
-]
-
-
-def is_demo(video):
-    """Whether a video is one that rule make_demo_video draws."""
-    return video.path == f"{config['pathvars']['resources']}/demo/{video.video}.mp4"
+# --- videos ---------------------------------------------------------------------------------------
 
 
 def video_file(wildcards):
@@ -114,31 +54,74 @@ def video_file(wildcards):
 
     A missing file is no input: it fails in its own job, by name, and not the whole run.
     """
-    video = VIDEOS[wildcards.video]
-    return video.path if is_demo(video) or Path(video.path).is_file() else []
+    video = STUDY.videos[wildcards.video]
+    return video.path if STUDY.is_demo(video) or Path(video.path).is_file() else []
 
 
 def video_path(wildcards):
     """The path as the sheet gives it."""
-    return VIDEOS[wildcards.video].path
+    return STUDY.videos[wildcards.video].path
+
+
+def video_bytes(wildcards):
+    """The size of the file: with an older date, it alone tells that a video was replaced."""
+    video = STUDY.videos[wildcards.video]
+    if STUDY.is_demo(video) or not Path(video.path).is_file():
+        return None
+    return os.stat(video.path).st_size
+
+
+def probes_of(names):
+    """Probes of these videos."""
+    return [f"<results>/probe/{name}.json" for name in names]
+
+
+def probes_of_annotated(wildcards):
+    """Probes of the videos of a split that have a frame annotation."""
+    names = STUDY.split(wildcards.split)
+    return probes_of(name for name in names if STUDY.videos[name].events is not None)
+
+
+def annotations_of_split(wildcards):
+    """A digest of a split's annotations."""
+    return STUDY.annotation(STUDY.split(wildcards.split))
+
+
+# --- frames and models ----------------------------------------------------------------------------
+
+
+def size_name(size):
+    """Height and width as they stand in file names."""
+    return f"{size[0]}x{size[1]}"
+
+
+def height_and_width(wildcards):
+    """Height and width that a file's name gives."""
+    return wildcards.size.split("x")
 
 
 def frames_file(wildcards):
     """The frames that a capture looks at: on scratch where no other capture will need them."""
+    size = size_name(STUDY.size(wildcards.model))
     if wildcards.view == "video" or is_calibration_sample(wildcards):
-        return "<results>/frames/{view}/{video}.h5"
-    return "<scratch>/segments/{video}.h5"
+        return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
+    return f"<scratch>/segments/{size}/{wildcards.video}.h5"
 
 
 def is_calibration_sample(wildcards):
-    """Whether a capture is one of those that calibrate the heads, under every prompt."""
-    split = VIDEOS[wildcards.video].split
-    return wildcards.view == CALIBRATION_VIEW and split == "calibration"
+    """Whether a capture is one of those that calibrate heads, under every prompt."""
+    split = STUDY.videos[wildcards.video].split
+    return split == "calibration" and STUDY.calibrates(wildcards.model, wildcards.view)
 
 
-def prompt_text(wildcards):
+def model_of(wildcards):
+    """What makes other numbers of the same frames and prompt."""
+    return STUDY.models[wildcards.model]
+
+
+def prompt_of(wildcards):
     """The wording of a prompt; what a capture depends on, whatever the other prompts say."""
-    return PROMPTS["prompts"][wildcards.prompt]
+    return STUDY.prompts[wildcards.model, wildcards.prompt]
 
 
 def siblings(wildcards):
@@ -146,263 +129,156 @@ def siblings(wildcards):
 
     The flag names the file, not the wordings, so that no capture depends on another's prompt.
     """
-    return f"--siblings {config['prompts']}" if is_calibration_sample(wildcards) else ""
+    if not is_calibration_sample(wildcards):
+        return ""
+    files = {
+        STUDY.methods[name].prompts: None
+        for name in STUDY.wordings
+        if STUDY.methods[name].model == wildcards.model
+        and wildcards.prompt in STUDY.wordings[name].prompts
+    }
+    return join(["--siblings", next(iter(files))]) if files else ""
 
 
 def wanted_heads(wildcards):
-    """Which heads a capture keeps: all, or those that a frozen detector reads."""
-    if config["capture"]["heads"] == "all" or wildcards.view == "video":
+    """Which heads a capture keeps: all, or those that frozen detectors read."""
+    wanted = STUDY.wanted_heads(wildcards.model, wildcards.prompt)
+    if wanted is None or wildcards.view == "video":
         return "all"
-    return " ".join(f"{head.layer},{head.head}" for head in FROZEN.experts)
+    return " ".join(f"{head.layer},{head.head}" for head in wanted)
+
+
+def frames_shape(wildcards):
+    """What a capture depends on of the frames, which are temporary."""
+    size = STUDY.size(wildcards.model)
+    return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size]
 
 
 # Snakemake keeps no record of params that follow from outputs: these two make nothing stale.
 def time_limit(wildcards, output):
-    """Seconds after which a decoder that hangs is ended, as a flag."""
-    return f"--timeout {config['sampling']['timeout']}"
+    """Seconds after which a decoder that hangs is ended."""
+    return SAMPLING.timeout
 
 
-def engine(wildcards, output):
+def compute_flags(wildcards, output):
     """How captures are computed, as flags."""
-    flags = config["capture"]
-    resident = "yes" if flags["resident"] else "no"
+    resident = "yes" if COMPUTE.resident else "no"
     return (
-        f"--device {flags['device']} --batch-size {flags['batch_size']}"
-        f" --resident {resident} --idle-timeout {flags['idle_timeout']}"
+        f"--device {COMPUTE.device} --batch-size {COMPUTE.batch_size}"
+        f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 
 
-def calibration_features(wildcards):
-    """Head features of the calibration videos under one prompt; without one named, the online one."""
-    prompt = getattr(wildcards, "prompt", ONLINE)
-    return [
-        f"<results>/heads/{wildcards.model}/{CALIBRATION_VIEW}/{prompt}/{name}.h5"
-        for name in CALIBRATION
-    ]
+# --- scores, events, figures ----------------------------------------------------------------------
 
 
-def segment_labels(wildcards):
-    """Labels of the calibration videos' segments, where these are the samples."""
-    whole = CALIBRATION_VIEW == "video"
-    return [] if whole else "<results>/annotations/segments.tsv"
+def scores_of(split):
+    """Segment scores of a split's videos."""
+
+    def files(wildcards):
+        return [
+            f"<results>/scores/{wildcards.method}/{name}.tsv"
+            for name in STUDY.split(split)
+        ]
+
+    return files
 
 
-def sample_labels(wildcards, input):
-    """The labels of the calibration samples, as a flag."""
-    if input.segments:
-        return f"--segment-labels '{input.segments}'"
-    return f"--labels {' '.join(CALIBRATION_LABELS)}"
-
-
-def calibration_probes(wildcards):
-    """Probes of the calibration videos."""
-    return [f"<results>/probe/{name}.json" for name in CALIBRATION]
-
-
-def saliency_of_all_prompts(wildcards):
-    """Saliency under each prompt, in the order of the prompts file."""
-    return [
-        f"<results>/saliency/{wildcards.model}/{prompt}.h5"
-        for prompt in PROMPTS["prompts"]
-    ]
-
-
-def features_of_all_prompts(wildcards):
-    """Head features of the calibration videos under every prompt, one prompt after the other."""
-    return [
-        f"<results>/heads/{wildcards.model}/{CALIBRATION_VIEW}/{prompt}/{name}.h5"
-        for prompt in PROMPTS["prompts"]
-        for name in CALIBRATION
-    ]
-
-
-def features_of_annotated_tests(wildcards):
-    """Head features of the annotated test videos' segments under the online prompt."""
-    return [
-        f"<results>/heads/{wildcards.model}/segments/{ONLINE}/{name}.h5"
-        for name in ANNOTATED
-    ]
-
-
-def probes_of_annotated_tests(wildcards):
-    """Probes of the annotated test videos."""
-    return [f"<results>/probe/{name}.json" for name in ANNOTATED]
-
-
-def validation_scores(wildcards):
-    """Segment scores of the validation videos."""
-    return [f"<results>/scores/{wildcards.model}/{name}.tsv" for name in VALIDATION]
-
-
-def validation_probes(wildcards):
-    """Frame rates of the validation videos, for events that are given in seconds."""
-    return [f"<results>/probe/{name}.json" for name in VALIDATION]
+def locator_of(wildcards):
+    """The settings of a method's locator."""
+    return STUDY.methods[wildcards.method].locator
 
 
 def localization_of_labelled_tests(wildcards):
     """Smoothed scores of the test videos whose label is known."""
-    labelled = [name for name in TEST if VIDEOS[name].label is not None]
-    return [f"<results>/localization/{wildcards.model}/{name}.tsv" for name in labelled]
-
-
-def results_folder(wildcards):
-    """The folder behind <results>, for commands that read one file of it per row of the sheet."""
-    return config["pathvars"]["results"]
-
-
-def probes_of_annotated(wildcards):
-    """Probes of the videos of a split that have a frame annotation."""
-    annotated = [
-        v
-        for v in VIDEOS.values()
-        if v.split == wildcards.split and v.events is not None
+    return [
+        f"<results>/localization/{wildcards.method}/{name}.tsv"
+        for name in STUDY.labelled
     ]
-    return [f"<results>/probe/{video.video}.json" for video in annotated]
-
-
-def annotations_of_split(wildcards):
-    """A digest of a split's annotations."""
-    return annotations_of(
-        [v.video for v in VIDEOS.values() if v.split == wildcards.split]
-    )
-
-
-def annotations_of(names):
-    """A digest of what the sheet says of these videos: it changes when an annotation does."""
-    rows = [VIDEOS[name] for name in names]
-    return digest(
-        [(v.video, v.label, v.category, sheet.format_events(v.events)) for v in rows]
-    )
 
 
 def video_annotation(wildcards):
     """The annotated events of a video as a flag of plot-video; none where it is not annotated."""
-    events = VIDEOS[wildcards.video].events
-    return (
-        ""
-        if events is None
-        else f"--annotated '{sheet.format_events(events) or 'none'}'"
-    )
+    events = STUDY.videos[wildcards.video].events
+    text = format_events(events) or "none"
+    return "" if events is None else join(["--annotated", text])
 
 
-def results_of_annotated_videos(wildcards):
-    """Metrics and their curves, where at least one test video has an annotation."""
-    if not ANNOTATED:
-        return []
-    names = [
-        f"metrics/{MODEL}.json",
-        f"metrics/{MODEL}.tsv",
-        f"figures/{MODEL}/roc.svg",
-    ]
-    return [f"<results>/{name}" for name in names]
+def results_of_methods(wildcards):
+    """What each method ends in: metrics where there are annotations, figures, its detector."""
+    files = []
+    for name in STUDY.methods:
+        if STUDY.annotated:
+            files += [f"metrics/{name}.json", f"figures/{name}/roc.svg"]
+        if name in STUDY.wordings:
+            files += [f"figures/{name}/{figure}.svg" for figure in ("rss", "features")]
+            files += [f"detector/{name}.h5"]
+    return [f"<results>/{file}" for file in files]
 
 
 def figures_of_test_videos(wildcards):
     """A figure of each test video: it is drawn from the video's scores and events."""
-    return [f"<results>/figures/{MODEL}/videos/{name}.png" for name in TEST]
-
-
-def figures_of_heads(wildcards):
-    """The figures of the calibration; a frozen detector has none."""
-    names = [] if FROZEN else ["rss", "features"]
-    return [f"<results>/figures/{MODEL}/{name}.svg" for name in names]
+    return [
+        f"<results>/figures/{method}/videos/{name}.png"
+        for method in STUDY.methods
+        for name in TEST
+    ]
 
 
 def deleted_results(wildcards):
-    """Scores and events that somebody deleted and whose figure, still there, asks for no others.
+    """Deleted score and event files that Snakemake would not rebuild because their figure exists.
 
     Not simply all of them: Snakemake's time grows with the square of a job's inputs.
     """
-    results = Path(config["pathvars"]["results"])
-    done = [
-        name
-        for name in TEST
-        if (results / f"figures/{MODEL}/videos/{name}.png").exists()
-    ]
     files = [
-        f"{kind}/{MODEL}/{name}.tsv" for kind in ("scores", "events") for name in done
+        f"{kind}/{method}/{name}.tsv"
+        for method in STUDY.methods
+        for name in TEST
+        if (STUDY.results / f"figures/{method}/videos/{name}.png").exists()
+        for kind in ("scores", "events")
     ]
-    return [f"<results>/{file}" for file in files if not (results / file).exists()]
+    return [f"<results>/{file}" for file in files if not (STUDY.results / file).exists()]
 
 
-def grid(name):
-    """A grid of the locator as three words: first, last, count."""
-    values = config["locator"][name]
-    return [values["first"], values["last"], values["count"]]
+# --- what jobs ask for ----------------------------------------------------------------------------
 
 
 def segments_at_most(wildcards):
     """How many segments a video may have: a MiB of video rarely holds more than four."""
-    return 1 + 4 * file_mb(VIDEOS[wildcards.video].path)
+    return 1 + 4 * file_mb(video_path(wildcards))
+
+
+def video_mb(wildcards):
+    """MiB that F frames of a video take."""
+    return frames_mb(wildcards, 1)
 
 
 def segments_mb(wildcards):
-    """Disk that the frames of all segments take."""
-    return sets_of_frames_mb(segments_at_most(wildcards))
+    """MiB that the frames of all segments take."""
+    return frames_mb(wildcards, segments_at_most(wildcards))
 
 
-def sets_of_frames_mb(sets):
+def frames_mb(wildcards, sets):
     """MiB of `sets` times F frames, and some for the file around them."""
-    height, width = config["sampling"]["size"]
-    return 100 + int(sets * config["sampling"]["frames"] * height * width * 3 / 2**20)
+    height, width = map(int, height_and_width(wildcards))
+    frames = SAMPLING.frames_per_segment
+    return 100 + int(sets * frames * height * width * 3 / 2**20)
 
 
 def sample_minutes(wildcards, attempt):
     """Minutes that decoding a video may take, at 2 MiB of file a second."""
-    return attempt * (5 + int(file_mb(VIDEOS[wildcards.video].path) / 120))
+    return attempt * (5 + int(file_mb(video_path(wildcards)) / 120))
 
 
 def capture_minutes(wildcards, attempt):
     """Minutes that one capture may take, three of them for a model that is loaded first."""
     segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
-    return attempt * (3 + int(segments * config["capture"]["segment_seconds"] / 60))
+    return attempt * (3 + int(segments * COMPUTE.segment_seconds / 60))
 
 
 def capture_mb(wildcards, attempt):
     """Memory of the host that a capture may take: the weights pass through it."""
-    return attempt * (3000 + int(1.5 * WEIGHTS_MB))
+    return attempt * (3000 + int(1.5 * WEIGHTS_MB[wildcards.model]))
 
 
-def remove_leftovers():
-    """Remove what killed runs left: temporary files, and segments' frames nobody will ask for.
-
-    Snakemake deletes the frames of its own run only. Not from within a bundle: others are at work.
-    """
-    if workflow.remote_exec:
-        return
-    paths = config["pathvars"]
-    for folder in ("results", "resources"):
-        sweep_folder(paths[folder])
-    if not workflow.storage_settings.notemp:
-        scratch = Path(paths["scratch"].replace("<results>", paths["results"]))
-        for name in VIDEOS:
-            (scratch / "segments" / f"{name}.h5").unlink(missing_ok=True)
-
-
-def restart_bundle_as_local_run():
-    """In a cluster's allocation, start again as `snakemake --cores` on the bundle that was sent.
-
-    Snakemake's Slurm executor would run its jobs one after the other, each as a step with a Snakemake
-    of its own: the resident model would end with every job, and the first failure would end the
-    bundle. A second attempt computes what the first did not finish.
-    """
-    given = sys.argv[1:]
-    if "--local-groupid" not in given or "slurm-jobstep" not in given:
-        return
-    # Hooks end the resident model.
-    dropped = {"--executor": 2, "--jobs": 2, "--no-hooks": 1}
-    if given[given.index("--attempt") + 1] != "1":
-        dropped["--force"] = 1
-    for flag, words in dropped.items():
-        if flag in given:
-            position = given.index(flag)
-            del given[position : position + words]
-    command = [sys.executable, "-m", "snakemake", *given, "--keep-going"]
-    os.execv(sys.executable, command)
-
-
-# Snakemake asks for the signatures of these functions for every job: kept, planning takes a
-# twentieth less.
-for function in list(globals().values()):
-    if isinstance(function, FunctionType) and function.__globals__ is globals():
-        function.__signature__ = signature(function)
+plan_faster(globals())

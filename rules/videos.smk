@@ -1,4 +1,4 @@
-# From a video file to the frames that the model will see.
+# From a video file to the frames that models see.
 
 
 rule probe_video:
@@ -18,12 +18,13 @@ rule probe_video:
         runtime=5,
     params:
         path=video_path,
-        limit=time_limit,
+        size=video_bytes,
+        timeout=time_limit,
     shell:
         "hhvad probe-video"
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
-        " {params.limit}"
+        " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -44,8 +45,8 @@ rule check_annotations:
         runtime=10,
     params:
         annotations=annotations_of_split,
-        sheet=config["videos"],
-        results=results_folder,
+        sheet=SHEET,
+        results=FOLDERS["results"],
     shell:
         "hhvad check-annotations"
         " --sheet {params.sheet:q}"
@@ -57,7 +58,7 @@ rule check_annotations:
 rule label_segments:
     """Label the segments of calibration videos by their events, where these are the samples."""
     input:
-        calibration_probes,
+        probes_of(CALIBRATION),
     output:
         "<results>/annotations/segments.tsv",
     log:
@@ -70,10 +71,10 @@ rule label_segments:
         mem_mb=500,
         runtime=10,
     params:
-        annotations=annotations_of(CALIBRATION),
-        segment_length=config["sampling"]["segment_length"],
-        sheet=config["videos"],
-        results=results_folder,
+        annotations=STUDY.annotation(CALIBRATION),
+        segment_length=SAMPLING.segment_length,
+        sheet=SHEET,
+        results=FOLDERS["results"],
     shell:
         "hhvad label-segments"
         " --sheet {params.sheet:q}"
@@ -88,59 +89,63 @@ rule sample_frames:
         video=video_file,
         probe="<results>/probe/{video}.json",
     output:
-        "<results>/frames/video/{video}.h5",
+        "<results>/frames/video/{size}/{video}.h5",
     log:
-        "<logs>/sample_frames/{video}.log",
+        "<logs>/sample_frames/{size}/{video}.log",
     benchmark:
-        "<benchmarks>/sample_frames/{video}.tsv"
+        "<benchmarks>/sample_frames/{size}/{video}.tsv"
     conda:
         "../envs/gpu.yaml"
-    threads: config["sampling"]["threads"]
+    threads: SAMPLING.threads
     resources:
         mem_mb=2000,
         runtime=sample_minutes,
-        disk_mb=sets_of_frames_mb(1),
+        disk_mb=video_mb,
     params:
         path=video_path,
-        sampling=SAMPLING,
         view="video",
+        frames=SAMPLING.frames_per_segment,
+        segment_length=SAMPLING.segment_length,
+        size=height_and_width,
         schema=SCHEMA_VERSIONS["frames"],
-        limit=time_limit,
+        timeout=time_limit,
     shell:
         "hhvad sample-frames"
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
         " --probe {input.probe:q}"
         " --view {params.view}"
-        " {params.sampling}"
+        " --frames-per-segment {params.frames}"
+        " --segment-length {params.segment_length}"
+        " --size {params.size}"
         " --threads {threads}"
-        " {params.limit}"
+        " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
 
 
 use rule sample_frames as sample_segments with:
     # F frames of each segment: large, asked one prompt, and gone when that capture is there.
     output:
-        temp("<scratch>/segments/{video}.h5"),
+        temp("<scratch>/segments/{size}/{video}.h5"),
     log:
-        "<logs>/sample_segments/{video}.log",
+        "<logs>/sample_segments/{size}/{video}.log",
     benchmark:
-        "<benchmarks>/sample_segments/{video}.tsv"
+        "<benchmarks>/sample_segments/{size}/{video}.tsv"
     resources:
         mem_mb=2000,
         runtime=sample_minutes,
         disk_mb=segments_mb,
     params:
         path=video_path,
-        sampling=SAMPLING,
         view="segments",
+        frames=SAMPLING.frames_per_segment,
+        segment_length=SAMPLING.segment_length,
+        size=height_and_width,
         schema=SCHEMA_VERSIONS["frames"],
-        limit=time_limit,
+        timeout=time_limit,
 
 
-if CALIBRATION_VIEW == "segments":
-
+use rule sample_segments as sample_calibration_segments with:
     # Several prompts are asked about these: they stay, as the frames of whole videos do.
-    use rule sample_segments as sample_calibration_segments with:
-        output:
-            "<results>/frames/segments/{video}.h5",
+    output:
+        "<results>/frames/segments/{size}/{video}.h5",

@@ -1,1 +1,11 @@
-"""The ways from a video to its scores."""
+"""The ways from a video to its scores. A method writes `<results>/scores/{method}/{video}.tsv`.
+
+Each kind has a package here (settings.py: its keys), a file of rules, rules/methods/KIND.smk, and
+a line in this table. Other packages offer kinds as entry points of group `hhvad.methods`.
+"""
+
+KINDS = {
+    "headhunt": "hhvad.methods.headhunt.settings:HeadHunt",
+    "motion": "hhvad.methods.motion.settings:Motion",
+}
+GROUP = "hhvad.methods"

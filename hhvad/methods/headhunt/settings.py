@@ -1,0 +1,99 @@
+"""The keys of a `kind: headhunt` method. The defaults are the paper's values."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from hhvad.config import Count, Id, Section, Seed
+from hhvad.methods.settings import Method
+
+Metric = Literal["lda", "kl", "mmd", "nmi"]
+
+
+class Calibration(Section):
+    """The samples that heads and scorer learn from."""
+
+    view: Literal["video", "segments"] = Field(
+        "video",
+        description="What a calibration sample is: a whole video (the paper), or a segment "
+        "labelled by its video's events.",
+    )
+
+
+class Saliency(Section):
+    """How well a head separates normal from anomalous samples."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = Field(
+        ("lda", "kl", "mmd", "nmi"),
+        description="Which separability metrics make the saliency.",
+    )
+    shrinkage: Literal["none", "ledoit-wolf"] = Field(
+        "none", description="Covariance of LDA; none is the paper's 1e-6 ridge."
+    )
+
+    @field_validator("metrics")
+    @classmethod
+    def _each_once(cls, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+        if len(set(metrics)) < len(metrics):
+            raise ValueError(f"{list(metrics)} names a metric twice")
+        return metrics
+
+
+class Experts(Section):
+    """Which heads become experts."""
+
+    count: Count = Field(5, description="K, the number of expert heads.")
+    penalty: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="lambda, the price of disagreement between prompts."
+    )
+    bootstrap: Annotated[int, Field(ge=0)] = Field(
+        200,
+        description="Resamples of the calibration videos that measure how stable the choice is; 0 "
+        "for none.",
+    )
+    seed: Seed = Field(0, description="Seed of the resamples.")
+
+
+class Sweep(Section):
+    """The optional target `results/STUDY/sweep/METHOD.tsv`."""
+
+    counts: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (1, 3, 5, 7, 10), description="Values of K."
+    )
+    penalties: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = Field(
+        (0, 0.25, 0.5, 0.75, 1), description="Values of lambda."
+    )
+
+
+class Scorer(Section):
+    """The classifier on the experts' features."""
+
+    kind: Literal["logistic", "svm", "mlp"] = Field("logistic", description="Which classifier.")
+    seed: Seed = Field(42, description="Seed of the fit.")
+
+
+class HeadHunt(Method):
+    """HeadHunt-VAD: heads that agree under every wording, and a scorer on their features."""
+
+    needs_calibration: ClassVar[bool] = True
+
+    kind: Literal["headhunt"] = Field(description="`headhunt`.")
+    model: Id = Field(description="Name of the model, one of `models`.")
+    prompts: str = Field(description="The prompts file: the wordings of the question.")
+    detector: str | None = Field(
+        None,
+        description="A finished detector file; no calibration videos, heads or scorer are then "
+        "computed.",
+    )
+    heads: Literal["all", "experts"] = Field(
+        "all",
+        description="What captures of segments keep; experts needs `detector` and stops the pass "
+        "at the deepest one.",
+    )
+    calibration: Calibration = Calibration()
+    saliency: Saliency = Saliency()
+    experts: Experts = Experts()
+    sweep: Sweep = Sweep()
+    scorer: Scorer = Scorer()

@@ -1,0 +1,22 @@
+"""The keys of a `kind: motion` method."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from hhvad.methods.settings import Method
+
+
+class Motion(Method):
+    """How much neighbouring frames differ: the baseline that needs no model and no labels."""
+
+    needs_calibration: ClassVar[bool] = False
+
+    kind: Literal["motion"] = Field(description="`motion`.")
+    quantile: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.99,
+        description="The share of the calibration videos' segments whose motion lies below a score "
+        "of 1.",
+    )

@@ -1,0 +1,400 @@
+"""A study: config, prompts and sheet, read, checked and completed once.
+
+The Snakefile and the command line see the same object, so that what `hhvad check-config` accepts
+is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hhvad import checkpoint, registry, sheet
+from hhvad.config import Config, Model, Prompts, parse, read_yaml
+from hhvad.errors import ConfigError, SheetError
+from hhvad.files import digest
+from hhvad.methods import GROUP, KINDS
+from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.settings import Method
+from hhvad.records import HeadId, Video
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A wording as a model is asked it, after a system message."""
+
+    text: str
+    system: str = ""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A finished detector that a method reads instead of calibrating."""
+
+    path: str
+    prompt: str
+    text: Prompt
+    experts: tuple[HeadId, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study. Make one with `Study.load` or `Study.read`.
+
+    videos: by id, in the order of the ids, so that the order of the sheet's rows means nothing.
+    notes: what a person should know before anything expensive runs, each a sentence.
+    """
+
+    name: str
+    source: str
+    config: Config
+    methods: Mapping[str, Method]
+    videos: Mapping[str, Video]
+    wordings: Mapping[str, Prompts]  # by method
+    frozen: Mapping[str, Frozen]  # by method
+    notes: Sequence[str] = field(default=())
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, path: str | Path) -> Study:
+        """The study of a config file. Raises ConfigError, SheetError, ModelError, ArtifactError."""
+        return cls.load(read_yaml(path), [path])
+
+    @classmethod
+    def load(cls, data: Any, files: Sequence[str | Path]) -> Study:
+        """The study of a config that is already read, from `files` and the command line.
+
+        The name of the study follows from the last file. Raises as `read`.
+        """
+        for file in files:
+            read_yaml(file)  # keys that are there twice
+        source = str(files[-1]) if files else "config"
+        config = parse(Config, data, source)
+        name = config.study or (Path(source).stem if files else "study")
+        if not sheet.ID.fullmatch(name):
+            raise ConfigError(f"{source}: study is {name!r}; give it a name of letters and digits")
+        methods = {key: _method(key, entry, source) for key, entry in config.methods.items()}
+        videos = sheet.read(config.videos)
+        study = cls(
+            name=name,
+            source=source,
+            config=config,
+            methods=methods,
+            videos={video.video: video for video in sorted(videos, key=lambda one: one.video)},
+            wordings={
+                key: _prompts(method.prompts)
+                for key, method in methods.items()
+                if isinstance(method, HeadHunt) and not method.detector
+            },
+            frozen={
+                key: _frozen(method.detector)
+                for key, method in methods.items()
+                if isinstance(method, HeadHunt) and method.detector
+            },
+        )
+        notes = tuple(study._check())
+        return cls(**{**vars(study), "notes": notes})
+
+    # --- what it says -----------------------------------------------------------------------------
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """The models by name."""
+        return self.config.models
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Where files go: the config's pathvars, completed by the study's name."""
+        given = self.config.pathvars.model_dump(exclude_none=True)
+        return {"results": f"results/{self.name}", "logs": f"logs/{self.name}", **given}
+
+    @property
+    def results(self) -> Path:
+        """The folder of artifacts and results."""
+        return Path(self.folders["results"])
+
+    def of(self, *kinds: type[Method]) -> list[str]:
+        """The methods of these kinds by name."""
+        return [name for name, method in self.methods.items() if isinstance(method, kinds)]
+
+    def split(self, name: str) -> list[str]:
+        """The ids of a split's videos, sorted."""
+        return [video.video for video in self.videos.values() if video.split == name]
+
+    @cached_property
+    def annotated(self) -> list[str]:
+        """The test videos that have a frame annotation."""
+        return [name for name in self.split("test") if self.videos[name].events is not None]
+
+    @cached_property
+    def labelled(self) -> list[str]:
+        """The test videos whose label is known."""
+        return [name for name in self.split("test") if self.videos[name].label is not None]
+
+    def annotation(self, names: Sequence[str]) -> str:
+        """A digest of what the sheet says of these videos: it changes when an annotation does."""
+        rows = [self.videos[name] for name in names]
+        return digest(
+            [(v.video, v.label, v.category, sheet.format_events(v.events)) for v in rows]
+        )
+
+    def size(self, model: str | None = None) -> tuple[int, int]:
+        """Height and width of the frames that a model sees; without one, the study's."""
+        own = self.models[model].size if model else None
+        return own or self.config.sampling.size
+
+    @cached_property
+    def prompts(self) -> dict[tuple[str, str], Prompt]:
+        """The wordings by (model, id), of all methods together."""
+        found: dict[tuple[str, str], Prompt] = {}
+        for name in self.of(HeadHunt):
+            for prompt_id, prompt in self.prompts_of(name).items():
+                found[self.headhunt(name).model, prompt_id] = prompt
+        return found
+
+    def prompts_of(self, method: str) -> dict[str, Prompt]:
+        """The wordings of a HeadHunt by id; of a frozen one, those of its detector."""
+        if method in self.frozen:
+            frozen = self.frozen[method]
+            return {frozen.prompt: frozen.text}
+        wordings = self.wordings[method]
+        return {key: Prompt(text, wordings.system) for key, text in wordings.prompts.items()}
+
+    def online(self, method: str) -> str:
+        """Id of the prompt that a HeadHunt asks of validation and test videos."""
+        if method in self.frozen:
+            return self.frozen[method].prompt
+        return self.wordings[method].online
+
+    def headhunt(self, method: str) -> HeadHunt:
+        """The settings of a method of kind headhunt."""
+        found = self.methods[method]
+        if not isinstance(found, HeadHunt):
+            raise KeyError(method)
+        return found
+
+    def calibrates(self, model: str, view: str) -> bool:
+        """Whether captures of calibration videos in this view make the samples of some method."""
+        return any(
+            self.headhunt(name).model == model and self.headhunt(name).calibration.view == view
+            for name in self.wordings
+        )
+
+    def wanted_heads(self, model: str, prompt: str) -> list[HeadId] | None:
+        """The heads that captures of segments keep: None for all, or some frozen detectors'."""
+        wanted: set[HeadId] = set()
+        for name in self.of(HeadHunt):
+            method = self.headhunt(name)
+            if method.model == model and prompt in self.prompts_of(name):
+                if method.heads == "all":
+                    return None
+                wanted.update(self.frozen[name].experts)
+        return sorted(wanted)
+
+    # --- the checks that no single value can fail -------------------------------------------------
+
+    def _check(self) -> Iterator[str]:
+        """Raises the first mistake; yields notes."""
+        for name, model in self.models.items():
+            try:
+                checkpoint.resolve(model.path)
+            except Exception as error:
+                raise type(error)(f"{self.source}: models.{name}.path: {error}") from None
+        self._check_dataset()
+        for name in self.methods:
+            if isinstance(self.methods[name], HeadHunt):
+                self._check_headhunt(name)
+        self._check_shared_prompts()
+        needing = [name for name in self.wordings if name not in self.frozen]
+        if needing:
+            self._check_calibration(needing)
+        elif any(not isinstance(m, HeadHunt) for m in self.methods.values()):
+            if not self.split("calibration"):
+                raise SheetError(
+                    f"{self.config.videos}: split calibration has no videos; scores are scaled on "
+                    "them; add rows"
+                )
+        yield from self._check_validation()
+        yield from self._check_demo()
+
+    def _check_dataset(self) -> None:
+        from hhvad.evaluation import published
+
+        known = ["none", *dict.fromkeys(row.dataset for row in published.TABLE)]
+        if self.config.dataset not in known:
+            raise ConfigError(
+                f"{self.source}: dataset is {self.config.dataset!r}; it must be one of "
+                f"{', '.join(known)}"
+            )
+
+    def _check_headhunt(self, name: str) -> None:
+        method, key = self.headhunt(name), f"{self.source}: methods.{name}"
+        if method.model not in self.models:
+            known = ", ".join(self.models) or "none: add a section models"
+            raise ConfigError(f"{key}.model is {method.model!r}; it must be one of {known}")
+        for grid in ("sigmas", "taus"):
+            values = getattr(method.locator, grid)
+            if values.last < values.first:
+                raise ConfigError(
+                    f"{key}.locator.{grid}.last is {values.last}, below first {values.first}"
+                )
+        if method.detector:
+            self._check_frozen(name)
+        elif method.heads == "experts":
+            raise ConfigError(
+                f"{key}.heads is 'experts', but detector is not set: experts are known only after "
+                "all heads of the calibration videos; name a finished detector, or use 'all'"
+            )
+
+    def _check_frozen(self, name: str) -> None:
+        """Refuse a detector that was calibrated with another model or other frames."""
+        from hhvad.methods.headhunt import detector
+
+        method = self.headhunt(name)
+        made = detector.read(str(method.detector))
+        key, path = f"{self.source}: methods.{name}", method.detector
+        if method.model != made.model:
+            raise ConfigError(
+                f"{key}.model is {method.model!r}, but detector {path} was made with "
+                f"{made.model!r}; name that one, or calibrate again"
+            )
+        sampling = self.config.sampling
+        ours = {
+            "frames": sampling.frames_per_segment,
+            "segment_length": sampling.segment_length,
+            "size": list(self.size(method.model)),
+        }
+        for what, value in ours.items():
+            theirs = made.sampling.get(what)
+            if theirs is not None and value != theirs:
+                label = "sampling.frames_per_segment" if what == "frames" else f"sampling.{what}"
+                raise ConfigError(
+                    f"{self.source}: {label} is {value}, but detector {path} was made with "
+                    f"{theirs}; set it to that, or calibrate again"
+                )
+        if checkpoint.is_folder(self.models[method.model].path):
+            ours_print = checkpoint.stamp(self.models[method.model].path)
+            theirs_print = made.provenance.get("fingerprint")
+            if theirs_print not in (None, ours_print):
+                raise ConfigError(
+                    f"{key}.detector: {path} was made with other weights of {made.model!r} "
+                    f"(fingerprint {theirs_print}, the checkpoint has {ours_print}); use those "
+                    "weights, or calibrate again"
+                )
+
+    def _check_shared_prompts(self) -> None:
+        """One id is one wording for a model: captures are named by it."""
+        seen: dict[tuple[str, str], tuple[str, Prompt]] = {}
+        for name in self.of(HeadHunt):
+            for prompt_id, prompt in self.prompts_of(name).items():
+                key = self.headhunt(name).model, prompt_id
+                other, text = seen.setdefault(key, (name, prompt))
+                if text != prompt:
+                    raise ConfigError(
+                        f"{self.source}: methods {other} and {name} ask model {key[0]} different "
+                        f"wordings under the prompt id {prompt_id!r}; give one of them another id"
+                    )
+
+    def _check_calibration(self, needing: Sequence[str]) -> None:
+        calibration = [self.videos[name] for name in self.split("calibration")]
+        for label in ("normal", "anomaly"):
+            count = sum(video.label == label for video in calibration)
+            if count < 2:
+                raise SheetError(
+                    f"{self.config.videos}: split calibration has {count} videos labelled {label}; "
+                    "heads cannot be told apart with fewer than two of each class; add rows"
+                )
+        unannotated = [video.video for video in calibration if video.events is None]
+        for name in needing:
+            if unannotated and self.headhunt(name).calibration.view == "segments":
+                raise SheetError(
+                    f"{self.config.videos}: video {unannotated[0]}: calibration.view 'segments' of "
+                    f"method {name} needs the events of anomalous calibration videos; fill the "
+                    "column, or use view 'video'"
+                )
+
+    def _check_validation(self) -> Iterator[str]:
+        calibrated = [name for name in self.methods if name not in self.frozen]
+        if not calibrated:
+            return
+        validation = [self.videos[name] for name in self.split("validation")]
+        unannotated = [video.video for video in validation if video.events is None]
+        if unannotated:
+            raise SheetError(
+                f"{self.config.videos}: video {unannotated[0]}: split validation needs the events "
+                "of its anomalous videos; fill the column or move the video to another split"
+            )
+        if not any(video.events for video in validation):
+            for name in calibrated:
+                locator = self.methods[name].locator
+                yield (
+                    f"{self.config.videos} has no validation events: method {name} uses "
+                    f"locator.sigma = {locator.sigma} and locator.tau = {locator.tau} as they are"
+                )
+
+    def _check_demo(self) -> Iterator[str]:
+        """The demo's model has seen street scenes of ours and nothing else."""
+        asked = {self.headhunt(name).model for name in self.of(HeadHunt)}
+        demo = [name for name in asked if self.models[name].path == checkpoint.DEMO]
+        own = [video for video in self.videos.values() if not self.is_demo(video)]
+        if demo and own:
+            yield (
+                f"model {demo[0]} is the demo's tiny model, which knows procedural street scenes "
+                f"alone: what it says of {own[0].video} and {len(own) - 1} more means nothing; set "
+                f"models.{demo[0]}.path to a real checkpoint"
+            )
+
+    def is_demo(self, video: Video) -> bool:
+        """Whether a video is one that rule make_demo_video draws."""
+        return video.path == f"{self.folders['resources']}/demo/{video.video}.mp4"
+
+
+def sheet_path(path: str | Path) -> Path:
+    """The sample sheet that a config file names; nothing else of the study is read."""
+    data = read_yaml(path)
+    if not isinstance(data, dict) or not isinstance(data.get("videos"), str):
+        raise ConfigError(f"{path}: key 'videos' is required; it names the sample sheet")
+    return Path(data["videos"])
+
+
+def _method(name: str, entry: Mapping[str, Any], source: str) -> Method:
+    """A method's entry, by its kind."""
+    where = f"{source}: methods.{name}"
+    if "kind" not in entry:
+        known = ", ".join(registry.names(KINDS, GROUP))
+        raise ConfigError(f"{where}.kind is required; it is one of {known}")
+    try:
+        settings = registry.load(KINDS, str(entry["kind"]), GROUP, f"{where}.kind")
+    except ConfigError as error:
+        raise ConfigError(str(error)) from None
+    method: Method = parse(settings, entry, source, ("methods", name))
+    return method
+
+
+def _prompts(path: str) -> Prompts:
+    prompts = parse(Prompts, read_yaml(path), path)
+    if len(prompts.prompts) < 2:
+        raise ConfigError(
+            f"{path}: prompts has {len(prompts.prompts)} entries, needs at least 2: heads are "
+            "chosen for agreeing across wordings; add another prompt"
+        )
+    if prompts.online not in prompts.prompts:
+        known = ", ".join(prompts.prompts)
+        raise ConfigError(f"{path}: online is {prompts.online!r}; it must be one of {known}")
+    texts = list(prompts.prompts.values())
+    for index, (name, text) in enumerate(prompts.prompts.items()):
+        if text in texts[:index]:
+            raise ConfigError(f"{path}: prompts.{name} repeats the text of another prompt; reword")
+    return prompts
+
+
+def _frozen(path: str) -> Frozen:
+    from hhvad.methods.headhunt import detector
+
+    made = detector.read(path)
+    text = Prompt(made.prompt_text, str(made.provenance.get("system", "")))
+    return Frozen(path, made.prompt, text, made.experts)
