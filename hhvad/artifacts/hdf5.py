@@ -44,7 +44,7 @@ from hhvad.files import atomic_path, digest
 # its params, so that old artifacts count as stale, and readers refuse files of another number.
 SCHEMA_VERSIONS: dict[str, int] = {
     "frames": 1,
-    "features": 1,
+    "features": 2,
     "saliency": 1,
     "experts": 1,
     "scorer": 1,

@@ -150,15 +150,24 @@ class Engine:
         backbone = adapter(base, base.config, tokenizer, pixels)
         return cls(backbone, tokenizer, device=target, fingerprint=stamp(str(folder)))
 
+    def __str__(self) -> str:
+        info = self.info
+        kind = f"{info.architecture}, {info.layers} layers x {info.heads} heads"
+        return f"{kind}, {info.dtype} on {info.device}"
+
     # Text
 
-    def text(self, prompt: str, n_frames: int, size: tuple[int, int] | None = None) -> str:
+    def text(
+        self, prompt: str, n_frames: int, size: tuple[int, int] | None = None, system: str = ""
+    ) -> str:
         """The exact text for a prompt, runs of visual tokens written once with their count.
 
         size is that of the frames (height, width), for models that take several sizes; without it
         the smallest possible one is shown.
         """
-        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size))
+        if size is not None:
+            self.backbone.check_size(*size)
+        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size), system)
         token = re.escape(self.backbone.visual_token)
         return re.sub(
             f"(?:{token}){{2,}}",
@@ -166,30 +175,45 @@ class Engine:
             full,
         )
 
-    def _text(self, prompt: str, frames: int, height: int, width: int) -> str:
+    def _text(self, prompt: str, frames: int, height: int, width: int, system: str = "") -> str:
         """The chat template around one video and the prompt, the video written out."""
         mark = self.backbone.video_token
-        for forbidden in {mark, self.backbone.visual_token}:
-            if forbidden in prompt:
-                raise ModelError(f"prompt {prompt!r} holds the model's own token {forbidden!r}")
-        rendered = self._render(prompt, mark)
+        for name, given in (("prompt", prompt), ("system message", system)):
+            for forbidden in {mark, self.backbone.visual_token}:
+                if forbidden in given:
+                    raise ModelError(f"{name} {given!r} holds the model's own token {forbidden!r}")
+        rendered = self._render(prompt, mark, system)
         return rendered.replace(mark, self.backbone.frames_text(frames, height, width))
 
-    def _render(self, prompt: str, mark: str) -> str:
+    def _render(self, prompt: str, mark: str, system: str) -> str:
         # Templates of multimodal checkpoints take a list of parts; some know text parts only, and
         # text-only ones take just a string. A part that a template does not know it drops.
+        user: list[Any] = [{"type": "video"}, {"type": "text", "text": prompt}]
         whole = f"{mark}\n{prompt}"
-        parts: tuple[tuple[Any, str], ...] = (
-            ([{"type": "video"}, {"type": "text", "text": prompt}], prompt.strip()),
+        conversations: list[tuple[list[dict[str, Any]], str]] = []
+        for content, fragment in (
+            (user, prompt.strip()),
             ([{"type": "text", "text": whole}], whole.strip()),
             (whole, whole.strip()),
-        )
-        for content, fragment in parts:
+        ):
+            messages = [{"role": "user", "content": content}]
+            if system:
+                is_text = isinstance(content, str)
+                said = system if is_text else [{"type": "text", "text": system}]
+                messages.insert(0, {"role": "system", "content": said})
+            conversations.append((messages, fragment))
+        if system:  # for templates that know no such role: in front of what the user says
+            first = {"type": "text", "text": f"{system}\n"}
+            for content, fragment in (
+                ([first, *user], prompt.strip()),
+                ([{"type": "text", "text": f"{system}\n{whole}"}], whole.strip()),
+                (f"{system}\n{whole}", whole.strip()),
+            ):
+                conversations.append(([{"role": "user", "content": content}], fragment))
+        for messages, fragment in conversations:
             try:
                 rendered: str = self.tokenizer.apply_chat_template(
-                    [{"role": "user", "content": content}],
-                    tokenize=False,
-                    add_generation_prompt=True,
+                    messages, tokenize=False, add_generation_prompt=True
                 )
             except (TemplateError, TypeError):
                 continue
@@ -197,17 +221,20 @@ class Engine:
                 raise ModelError(f"the checkpoint's tokenizer has no chat template: {error}") from (
                     error
                 )
-            if rendered.count(mark) == 1 and fragment in rendered:
+            is_whole = fragment in rendered and system.strip() in rendered
+            if rendered.count(mark) == 1 and is_whole:
                 return rendered
         raise ModelError(f"the checkpoint's chat template takes no video ({mark}) with a prompt")
 
-    def _plan(self, prompts: Sequence[str], frames: int, height: int, width: int) -> list[_Pass]:
+    def _plan(
+        self, prompts: Sequence[str], frames: int, height: int, width: int, system: str = ""
+    ) -> list[_Pass]:
         """The prefills to run and the prompts on each: one for all where frames come first."""
         visual = self.backbone.visual_token_id
         expected = self.backbone.tokens(frames, height, width)
         passes: dict[tuple[int, ...], _Pass] = {}
         for index, prompt in enumerate(prompts):
-            text = self._text(prompt, frames, height, width)
+            text = self._text(prompt, frames, height, width, system)
             ids = torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"])
             places = (ids == visual).nonzero().flatten()
             if len(places) != expected:
@@ -245,16 +272,18 @@ class Engine:
         frames: Any,
         prompts: Sequence[str],
         *,
+        system: str = "",
         heads: Sequence[HeadId] | None = None,
         batch_size: int | Literal["auto"] = "auto",
         progress: Callable[[int, int], None] | None = None,
     ) -> list[NDArray[np.float32]]:
         """The head features of every segment at the last position of every prompt.
 
-        frames: [S, F, H, W, 3] uint8, an array or anything that slices by segment (h5py).
+        frames: [S, F, H, W, 3] uint8, an array or anything that slices by segment (h5py). system
+        is the system message before them, part of what all prompts share; empty for none.
         Returns, a prompt, float32 [S, L, H, D], or [S, n, D] in the order of `heads`; values as the
         model's dtype gives them, NaN and infinity included. A head is the slice h*D:(h+1)*D of
-        what enters its layer's o_proj (METHOD.md, section 1). progress(done, total) after each
+        what enters its layer's o_proj. progress(done, total) after each
         batch. Raises ModelError for frames that do not suit the model, heads that it has not, and
         where one segment alone does not fit into memory.
         """
@@ -266,7 +295,7 @@ class Engine:
         shape = (count, len(picked) if heads is not None else self.info.layers * self.info.heads)
         results = [np.empty((*shape, self.info.head_dim), np.float32) for _ in prompts]
         if count and prompts and shape[1]:
-            job = _Job(self, self._plan(prompts, n_frames, height, width), layers, picked)
+            job = _Job(self, self._plan(prompts, n_frames, height, width, system), layers, picked)
             sizes = self._batch_size(batch_size, n_frames, height, width, layers[-1])
             with torch.inference_mode():
                 self._loop(frames, count, job, sizes, results, progress)
@@ -422,11 +451,6 @@ class _Job:
         if not self.picked:
             return heads.flatten(1, 2)
         return torch.stack([heads[:, layer, head] for layer, head in self.picked], dim=1)
-
-
-def _tokens_per_frame(backbone: Backbone, size: tuple[int, int] | None) -> int | None:
-    # The difference leaves out what a backbone adds once a segment.
-    return backbone.tokens(2, *size) - backbone.tokens(1, *size) if size else None
 
 
 def _batched(positions: Tensor) -> Tensor:
