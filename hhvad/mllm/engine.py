@@ -187,29 +187,23 @@ class Engine:
 
     def _render(self, prompt: str, mark: str, system: str) -> str:
         # Templates of multimodal checkpoints take a list of parts; some know text parts only, and
-        # text-only ones take just a string. A part that a template does not know it drops.
-        user: list[Any] = [{"type": "video"}, {"type": "text", "text": prompt}]
-        whole = f"{mark}\n{prompt}"
+        # text-only ones take just a string. A part or a role that a template does not know it drops
+        # or refuses: then the system message goes in front of what the user says.
         conversations: list[tuple[list[dict[str, Any]], str]] = []
-        for content, fragment in (
-            (user, prompt.strip()),
-            ([{"type": "text", "text": whole}], whole.strip()),
-            (whole, whole.strip()),
-        ):
-            messages = [{"role": "user", "content": content}]
-            if system:
-                is_text = isinstance(content, str)
-                said = system if is_text else [{"type": "text", "text": system}]
-                messages.insert(0, {"role": "system", "content": said})
-            conversations.append((messages, fragment))
-        if system:  # for templates that know no such role: in front of what the user says
-            first = {"type": "text", "text": f"{system}\n"}
+        for before in ("", f"{system}\n") if system else ("",):
+            whole = f"{before}{mark}\n{prompt}"
+            video: list[Any] = [_part(before)] if before else []
+            video += [{"type": "video"}, _part(prompt)]
             for content, fragment in (
-                ([first, *user], prompt.strip()),
-                ([{"type": "text", "text": f"{system}\n{whole}"}], whole.strip()),
-                (f"{system}\n{whole}", whole.strip()),
+                (video, prompt.strip()),
+                ([_part(whole)], whole.strip()),
+                (whole, whole.strip()),
             ):
-                conversations.append(([{"role": "user", "content": content}], fragment))
+                messages = [{"role": "user", "content": content}]
+                if system and not before:
+                    said = system if isinstance(content, str) else [_part(system)]
+                    messages.insert(0, {"role": "system", "content": said})
+                conversations.append((messages, fragment))
         for messages, fragment in conversations:
             try:
                 rendered: str = self.tokenizer.apply_chat_template(
@@ -451,6 +445,11 @@ class _Job:
         if not self.picked:
             return heads.flatten(1, 2)
         return torch.stack([heads[:, layer, head] for layer, head in self.picked], dim=1)
+
+
+def _part(text: str) -> dict[str, str]:
+    """A part of a chat message."""
+    return {"type": "text", "text": text}
 
 
 def _batched(positions: Tensor) -> Tensor:
