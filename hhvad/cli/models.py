@@ -38,6 +38,21 @@ def add_commands(commands: Any) -> None:
     p.set_defaults(run=_capture_heads)
 
     p = commands.add_parser(
+        "generate-texts",
+        help="have a model describe each segment",
+        description="Show a model each segment's frames and the prompt, and keep what it writes, "
+        "greedily: a line a segment, those cut at the limit marked.",
+    )
+    p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    _add_model(p)
+    p.add_argument("--prompt-id", required=True, metavar="ID")
+    p.add_argument("--prompt", required=True, metavar="TEXT")
+    p.add_argument("--system", required=True, metavar="TEXT", help="system message; may be empty")
+    p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
+    p.add_argument("--out", required=True, type=Path, metavar="JSONL")
+    p.set_defaults(run=_generate_texts)
+
+    p = commands.add_parser(
         "stop-resident",
         help="end the resident model processes",
         description="End the resident model processes of this host and Slurm allocation; one that "
@@ -129,6 +144,27 @@ def _capture_heads(arguments: argparse.Namespace) -> None:
         revision=arguments.revision or None,
     )
     _ask(arguments, {"task": "capture", "about": request.frames, **asdict(request)})
+
+
+def _generate_texts(arguments: argparse.Namespace) -> None:
+    from hhvad.mllm.tasks.generate import Request
+
+    if not arguments.frames.is_file():
+        raise ArtifactError(f"{arguments.frames}: there is no such file")
+    if arguments.batch_size == "auto":
+        raise ConfigError("--batch-size auto: texts need a fixed one, or their bytes would differ")
+    request = Request(
+        frames=str(arguments.frames.absolute()),
+        out=str(arguments.out.absolute()),
+        prompt=arguments.prompt,
+        prompt_id=arguments.prompt_id,
+        system=arguments.system,
+        max_tokens=arguments.max_tokens,
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "generate", "about": request.frames, **asdict(request)})
 
 
 def _ask(arguments: argparse.Namespace, job: dict[str, Any]) -> None:

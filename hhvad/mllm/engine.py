@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision, find, read_object
+from hhvad.mllm.head import end_tokens, output_head, plain
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.records import HeadId
@@ -63,6 +64,15 @@ class ModelInfo:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote: its text, its number of tokens, and whether the limit ended it."""
+
+    text: str
+    tokens: int
+    cut: bool
+
+
 @dataclass
 class _Suffix:
     prompt: int  # index among the prompts asked for
@@ -86,8 +96,16 @@ class Engine:
     """
 
     def __init__(
-        self, backbone: Backbone, tokenizer: Any, *, device: torch.device, fingerprint: str
+        self,
+        backbone: Backbone,
+        tokenizer: Any,
+        *,
+        device: torch.device,
+        fingerprint: str,
+        folder: Path | None = None,
     ) -> None:
+        self.folder = folder  # of the checkpoint: the output head is read when it is first needed
+        self._head: Tensor | None = None
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.device = device
@@ -148,7 +166,9 @@ class Engine:
                 error
             )
         backbone = adapter(base, base.config, tokenizer, pixels)
-        return cls(backbone, tokenizer, device=target, fingerprint=stamp(str(folder)))
+        return cls(
+            backbone, tokenizer, device=target, fingerprint=stamp(str(folder)), folder=folder
+        )
 
     def __str__(self) -> str:
         info = self.info
@@ -297,6 +317,95 @@ class Engine:
             geometry = (count, self.info.layers, self.info.heads, self.info.head_dim)
             results = [result.reshape(geometry) for result in results]
         return results
+
+    # Texts
+
+    def generate(
+        self,
+        frames: Any,
+        prompt: str,
+        *,
+        system: str = "",
+        max_tokens: int,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """What the model answers to `prompt` on every segment, greedily, one prefill a segment.
+
+        frames: [S, F, H, W, 3] uint8. Segments run in their order, batch_size at a time, all of
+        them equally long: an answer depends on nothing else that is asked. A row ends at the
+        checkpoint's end tokens, or is cut after max_tokens. Raises ModelError, also where frames,
+        prompt and answer do not fit into the model's context.
+        """
+        count, n_frames, height, width = self._check_frames(frames)
+        if max_tokens < 1 or batch_size < 1:
+            raise ModelError("max_tokens and batch_size are numbers from 1")
+        if self.folder is None:
+            raise ModelError("an engine without a checkpoint folder has no output head")
+        if self._head is None:
+            self._head = output_head(self.folder, self.backbone.config, self.backbone.decoder)
+        (group,) = self._plan([prompt], n_frames, height, width, system)
+        (suffix,) = group.suffixes
+        length = len(group.ids) + len(suffix.ids) + max_tokens
+        context = getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
+        if context is not None and length > context:
+            raise ModelError(
+                f"frames, prompt and answer take {length} tokens, the model's context holds "
+                f"{context}: take fewer frames, a shorter prompt or a lower limit of the answer"
+            )
+        ends = end_tokens(self.folder, self.tokenizer)
+        answers: list[Answer] = []
+        with torch.inference_mode():
+            for start in range(0, count, batch_size):
+                block = np.ascontiguousarray(frames[start : start + batch_size])
+                batch = self._move(torch.from_numpy(block))
+                for ids in self._write(batch, group, suffix, ends, max_tokens, self._head):
+                    done = ids[-1] in ends
+                    said = self.tokenizer.decode(ids, skip_special_tokens=True)
+                    answers.append(Answer(plain(said), len(ids) - done, cut=not done))
+                if progress is not None:
+                    progress(len(answers), count)
+        return answers
+
+    def _write(
+        self,
+        frames: Tensor,
+        group: _Pass,
+        suffix: _Suffix,
+        ends: set[int],
+        max_tokens: int,
+        head: Tensor,
+    ) -> list[list[int]]:
+        """The tokens of each row's answer, its end token included where it came to one."""
+        backbone, rows = self.backbone, len(frames)
+        vision = backbone.encode(backbone.pixels(frames, self.dtype))
+        cache = PrefixCache(self.info.layers, len(suffix.ids) + max_tokens)
+        with suppress(PassDone):
+            backbone.decoder(
+                **backbone.prefix(group.ids, vision),
+                position_ids=_batched(group.positions),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        embeds, positions = backbone.embed(suffix.ids, rows), suffix.positions
+        answers: list[list[int]] = [[] for _ in range(rows)]
+        for _ in range(max_tokens):
+            hidden = backbone.decoder(
+                inputs_embeds=embeds,
+                position_ids=_batched(positions),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state[:, -1]
+            cache.keep(embeds.shape[1])
+            chosen = nn.functional.linear(hidden, head).argmax(dim=-1)  # [rows]
+            for answer, token in zip(answers, chosen.tolist(), strict=True):
+                if not answer or answer[-1] not in ends:
+                    answer.append(token)
+            if all(answer[-1] in ends for answer in answers):
+                break
+            embeds = backbone.decoder.get_input_embeddings()(chosen[:, None])  # type: ignore[operator]
+            positions = positions.amax().expand_as(positions[..., -1:]) + 1
+        return answers
 
     def _check_frames(self, frames: Any) -> tuple[int, int, int, int]:
         shape = tuple(frames.shape)

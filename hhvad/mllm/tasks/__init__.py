@@ -15,7 +15,10 @@ from hhvad.errors import ConfigError
 if TYPE_CHECKING:
     from hhvad.resident.server import Task
 
-TASKS = {"capture": "hhvad.mllm.tasks.capture:Capture"}
+TASKS = {
+    "capture": "hhvad.mllm.tasks.capture:Capture",
+    "generate": "hhvad.mllm.tasks.generate:Generate",
+}
 
 
 def find(name: str) -> Task[Any, Any]:
