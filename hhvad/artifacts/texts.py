@@ -6,6 +6,8 @@ each line after it is one JSON object. Nothing in a file depends on when or wher
 | schema | a row |
 |---|---|
 | texts | segment, start, end (frames, end exclusive), text, tokens, cut (the limit ended it) |
+| requests | id, messages (role and content of each) |
+| answers | id, answer, tokens, cut |
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from hhvad import __version__
 from hhvad.errors import ArtifactError
 from hhvad.files import digest, read_text, write_text
 
-SCHEMA_VERSIONS = {"texts": 1}
+SCHEMA_VERSIONS = {"texts": 1, "requests": 1, "answers": 1}
 
 Row = dict[str, Any]
 

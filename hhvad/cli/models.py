@@ -53,6 +53,18 @@ def add_commands(commands: Any) -> None:
     p.set_defaults(run=_generate_texts)
 
     p = commands.add_parser(
+        "complete-texts",
+        help="have a model answer chat messages",
+        description="Have a model's text decoder answer each request's messages, greedily: a line "
+        "a request, those cut at the limit marked.",
+    )
+    p.add_argument("--requests", required=True, type=Path, metavar="JSONL")
+    _add_model(p)
+    p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
+    p.add_argument("--out", required=True, type=Path, metavar="JSONL")
+    p.set_defaults(run=_complete_texts)
+
+    p = commands.add_parser(
         "stop-resident",
         help="end the resident model processes",
         description="End the resident model processes of this host and Slurm allocation; one that "
@@ -151,8 +163,7 @@ def _generate_texts(arguments: argparse.Namespace) -> None:
 
     if not arguments.frames.is_file():
         raise ArtifactError(f"{arguments.frames}: there is no such file")
-    if arguments.batch_size == "auto":
-        raise ConfigError("--batch-size auto: texts need a fixed one, or their bytes would differ")
+    _check_fixed(arguments)
     request = Request(
         frames=str(arguments.frames.absolute()),
         out=str(arguments.out.absolute()),
@@ -165,6 +176,28 @@ def _generate_texts(arguments: argparse.Namespace) -> None:
         revision=arguments.revision or None,
     )
     _ask(arguments, {"task": "generate", "about": request.frames, **asdict(request)})
+
+
+def _complete_texts(arguments: argparse.Namespace) -> None:
+    from hhvad.mllm.tasks.complete import Request
+
+    if not arguments.requests.is_file():
+        raise ArtifactError(f"{arguments.requests}: there is no such file")
+    _check_fixed(arguments)
+    request = Request(
+        requests=str(arguments.requests.absolute()),
+        out=str(arguments.out.absolute()),
+        max_tokens=arguments.max_tokens,
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "complete", "about": request.requests, **asdict(request)})
+
+
+def _check_fixed(arguments: argparse.Namespace) -> None:
+    if arguments.batch_size == "auto":
+        raise ConfigError("--batch-size auto: texts need a fixed one, or their bytes would differ")
 
 
 def _ask(arguments: argparse.Namespace, job: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision, find, read_object
-from hhvad.mllm.head import end_tokens, output_head, plain
+from hhvad.mllm.complete import Messages, complete
+from hhvad.mllm.head import Answer, end_tokens, output_head, plain
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.records import HeadId
@@ -62,15 +63,6 @@ class ModelInfo:
     dtype: str
     device: str
     fingerprint: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model wrote: its text, its number of tokens, and whether the limit ended it."""
-
-    text: str
-    tokens: int
-    cut: bool
 
 
 @dataclass
@@ -340,10 +332,7 @@ class Engine:
         count, n_frames, height, width = self._check_frames(frames)
         if max_tokens < 1 or batch_size < 1:
             raise ModelError("max_tokens and batch_size are numbers from 1")
-        if self.folder is None:
-            raise ModelError("an engine without a checkpoint folder has no output head")
-        if self._head is None:
-            self._head = output_head(self.folder, self.backbone.config, self.backbone.decoder)
+        head, ends = self._voice()
         (group,) = self._plan([prompt], n_frames, height, width, system)
         (suffix,) = group.suffixes
         length = len(group.ids) + len(suffix.ids) + max_tokens
@@ -353,19 +342,50 @@ class Engine:
                 f"frames, prompt and answer take {length} tokens, the model's context holds "
                 f"{context}: take fewer frames, a shorter prompt or a lower limit of the answer"
             )
-        ends = end_tokens(self.folder, self.tokenizer)
         answers: list[Answer] = []
         with torch.inference_mode():
             for start in range(0, count, batch_size):
                 block = np.ascontiguousarray(frames[start : start + batch_size])
                 batch = self._move(torch.from_numpy(block))
-                for ids in self._write(batch, group, suffix, ends, max_tokens, self._head):
+                for ids in self._write(batch, group, suffix, ends, max_tokens, head):
                     done = ids[-1] in ends
                     said = self.tokenizer.decode(ids, skip_special_tokens=True)
                     answers.append(Answer(plain(said), len(ids) - done, cut=not done))
                 if progress is not None:
                     progress(len(answers), count)
         return answers
+
+    def complete(
+        self,
+        conversations: Sequence[Messages],
+        *,
+        max_tokens: int,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """What the text decoder answers to each conversation (hhvad.mllm.complete)."""
+        head, ends = self._voice()
+        return complete(
+            self.backbone.decoder,
+            head,
+            self.tokenizer,
+            conversations,
+            ends=ends,
+            max_tokens=max_tokens,
+            batch_size=batch_size,
+            context=getattr(
+                self.backbone.config.get_text_config(), "max_position_embeddings", None
+            ),
+            progress=progress,
+        )
+
+    def _voice(self) -> tuple[Tensor, set[int]]:
+        """The output head, read when it is first needed, and the tokens that end an answer."""
+        if self.folder is None:
+            raise ModelError("an engine without a checkpoint folder has no output head")
+        if self._head is None:
+            self._head = output_head(self.folder, self.backbone.config, self.backbone.decoder)
+        return self._head, end_tokens(self.folder, self.tokenizer)
 
     def _write(
         self,

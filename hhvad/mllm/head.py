@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,15 @@ from torch import Tensor, nn
 
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import read_object
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote: its text, its number of tokens, and whether the limit ended it."""
+
+    text: str
+    tokens: int
+    cut: bool
 
 
 def output_head(folder: Path, config: Any, decoder: nn.Module) -> Tensor:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "capture": "hhvad.mllm.tasks.capture:Capture",
+    "complete": "hhvad.mllm.tasks.complete:Complete",
     "generate": "hhvad.mllm.tasks.generate:Generate",
 }
 

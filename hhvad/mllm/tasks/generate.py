@@ -10,7 +10,7 @@ from hhvad.errors import ArtifactError
 from hhvad.resident.wire import Message, Report
 
 if TYPE_CHECKING:
-    from hhvad.mllm.engine import Answer
+    from hhvad.mllm.head import Answer
 
 _GIVEN = ("video", "view", "fps", "n_frames", "decoder")
 _SAMPLING = ("frames", "segment_length", "size", "resize")
