@@ -243,9 +243,9 @@ def _ask(arguments: argparse.Namespace, job: dict[str, Any]) -> None:
 
 def _load(model: str, **how: Any) -> Any:
     """Load a model, with torch."""
-    from hhvad.mllm.engine import Engine
+    from hhvad.mllm.load import load
 
-    return Engine.load(model, **how)
+    return load(model, **how)
 
 
 def _texts(path: str | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny_checkpoints
 import torch
 import transformers
 from test_capture import FAMILIES, Family, make
@@ -13,6 +14,7 @@ from hhvad.errors import ModelError
 from hhvad.mllm.complete import token_ids
 from hhvad.mllm.engine import Engine
 from hhvad.mllm.head import plain
+from hhvad.mllm.load import load
 
 LIMIT = 8
 
@@ -89,3 +91,30 @@ def test_the_command(family, tmp_path):
     assert set(found.rows[0]) == {"id", "answer", "tokens", "cut"}
     texts.write(tmp_path / "in.jsonl", "requests", [{"id": 1, "messages": "a"}], {})
     assert main([*command, "--out", str(tmp_path / "out.jsonl")]) == 2
+
+
+@pytest.mark.parametrize("tie", [False, True])
+def test_a_text_decoder_of_its_own(tmp_path, tie):
+    folder = tiny_checkpoints.llama(tmp_path / "llama", tie=tie)
+    found = load(str(folder), device="cpu")
+    words = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    messages = chat("a fire", system="Be brief.")
+    (answer,) = found.complete([messages], max_tokens=LIMIT, batch_size=4)
+    ids = words(
+        words.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
+        return_tensors="pt",
+    ).input_ids
+    with torch.no_grad():
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=LIMIT,
+            eos_token_id=2,
+            pad_token_id=0,
+        )[0, ids.shape[1] :].tolist()
+    assert answer.text == plain(words.decode(out, skip_special_tokens=True))
+    assert answer.tokens == (out.index(2) if 2 in out else LIMIT)
+    with pytest.raises(ModelError, match="is a text decoder"):
+        found.text("a", 1, (32, 32), "")

@@ -10,6 +10,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     PreTrainedTokenizerFast,
@@ -220,3 +222,21 @@ def llava_onevision(folder: Path) -> Path:
     )
     size = {"height": 24, "width": 24}
     return save(LlavaOnevisionForConditionalGeneration(config), words, folder, size=size)
+
+
+def llama(folder: Path, *, tie: bool = False) -> Path:
+    """A text decoder whose template takes strings."""
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] }}"
+        "{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    words = tokenizer([], template)
+    config = LlamaConfig(
+        **TEXT_CONFIG, vocab_size=len(words), num_hidden_layers=3, tie_word_embeddings=tie
+    )
+    model = LlamaForCausalLM(config).eval()
+    randomise(model)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder

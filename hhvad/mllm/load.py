@@ -1,0 +1,114 @@
+"""One way to load any model: its role follows from the `model_type` of its config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from hhvad.checkpoint import stamp
+from hhvad.errors import ModelError
+from hhvad.mllm import engine
+from hhvad.mllm.backbones.backbone import BACKBONES, read_object
+from hhvad.mllm.complete import Messages, complete
+from hhvad.mllm.head import Answer, end_tokens, output_head
+
+
+def load(
+    model: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> engine.Engine | TextDecoder:
+    """A multimodal backbone, or a text decoder where the checkpoint is one.
+
+    The arguments are those of Engine.load. Raises ModelError.
+    """
+    folder = engine._folder(model, revision)
+    path = folder / "config.json"
+    kind = read_object(path).get("model_type") if path.is_file() else None
+    if kind in BACKBONES or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return engine.Engine.load(
+            model, revision=revision, dtype=dtype, device=device, threads=threads
+        )
+    target = engine._device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    engine._check_weights(folder, dtype)
+    with engine._quiet():
+        tokenizer = engine._tokenizer(folder)
+        network = engine._network(folder, "AutoModelForCausalLM", dtype)
+    decoder = network.base_model.eval().requires_grad_(False)
+    try:
+        decoder = decoder.to(target)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"{model}: its weights do not fit into the memory of {target}") from error
+    head = output_head(folder, network.config, decoder)
+    info = DecoderInfo(
+        architecture=network.config.model_type,
+        dtype=str(head.dtype).removeprefix("torch."),
+        device=str(target),
+        fingerprint=stamp(str(folder)),
+    )
+    return TextDecoder(decoder, head, tokenizer, end_tokens(folder, tokenizer), info)
+
+
+@dataclass(frozen=True)
+class DecoderInfo:
+    """What a loaded text decoder is."""
+
+    architecture: str
+    dtype: str
+    device: str
+    fingerprint: str
+
+
+class TextDecoder:
+    """A causal language model that answers chat messages."""
+
+    def __init__(
+        self, decoder: Any, head: Tensor, tokenizer: Any, ends: set[int], info: DecoderInfo
+    ) -> None:
+        self.decoder = decoder
+        self.head = head
+        self.tokenizer = tokenizer
+        self.ends = ends
+        self.info = info
+
+    def __str__(self) -> str:
+        return f"{self.info.architecture}, {self.info.dtype} on {self.info.device}"
+
+    def text(self, *_: Any, **__: Any) -> str:
+        """Raises ModelError: it sees nothing."""
+        raise ModelError(
+            f"{self.info.architecture} is a text decoder: frames need a multimodal model"
+        )
+
+    generate = text
+
+    def complete(
+        self,
+        conversations: Sequence[Messages],
+        *,
+        max_tokens: int,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """What it answers to each conversation (hhvad.mllm.complete)."""
+        return complete(
+            self.decoder,
+            self.head,
+            self.tokenizer,
+            conversations,
+            ends=self.ends,
+            max_tokens=max_tokens,
+            batch_size=batch_size,
+            context=getattr(self.decoder.config, "max_position_embeddings", None),
+            progress=progress,
+        )
