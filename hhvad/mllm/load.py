@@ -13,8 +13,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from hhvad.checkpoint import stamp
 from hhvad.errors import ModelError
 from hhvad.mllm import engine
-from hhvad.mllm.backbones.backbone import BACKBONES, read_object
+from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, read_object
 from hhvad.mllm.complete import Messages, complete
+from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
 from hhvad.mllm.head import Answer, end_tokens, output_head
 
 
@@ -25,15 +26,17 @@ def load(
     dtype: str = "auto",
     device: str = "auto",
     threads: int | None = None,
-) -> engine.Engine | TextDecoder:
-    """A multimodal backbone, or a text decoder where the checkpoint is one.
+) -> engine.Engine | TextDecoder | Encoder:
+    """A multimodal backbone; a text decoder or an encoder where the checkpoint is one.
 
     The arguments are those of Engine.load. Raises ModelError.
     """
     folder = engine._folder(model, revision)
     path = folder / "config.json"
     kind = read_object(path).get("model_type") if path.is_file() else None
-    if kind in BACKBONES or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    is_encoder = kind in ENCODERS
+    is_decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if kind in BACKBONES or not (is_encoder or is_decoder):
         return engine.Engine.load(
             model, revision=revision, dtype=dtype, device=device, threads=threads
         )
@@ -43,25 +46,29 @@ def load(
     engine._check_weights(folder, dtype)
     with engine._quiet():
         tokenizer = engine._tokenizer(folder)
-        network = engine._network(folder, "AutoModelForCausalLM", dtype)
-    decoder = network.base_model.eval().requires_grad_(False)
+        network = engine._network(
+            folder, "AutoModel" if is_encoder else "AutoModelForCausalLM", dtype
+        )
+    base = network if is_encoder else network.base_model
     try:
-        decoder = decoder.to(target)
+        base = base.eval().requires_grad_(False).to(target)
     except torch.OutOfMemoryError as error:
         raise ModelError(f"{model}: its weights do not fit into the memory of {target}") from error
-    head = output_head(folder, network.config, decoder)
-    info = DecoderInfo(
+    info = LoadedInfo(
         architecture=network.config.model_type,
-        dtype=str(head.dtype).removeprefix("torch."),
+        dtype=str(base.dtype).removeprefix("torch."),
         device=str(target),
         fingerprint=stamp(str(folder)),
     )
-    return TextDecoder(decoder, head, tokenizer, end_tokens(folder, tokenizer), info)
+    if is_encoder:
+        return Encoder(base, tokenizer, Pixels.read(folder), info)
+    head = output_head(folder, network.config, base)
+    return TextDecoder(base, head, tokenizer, end_tokens(folder, tokenizer), info)
 
 
 @dataclass(frozen=True)
-class DecoderInfo:
-    """What a loaded text decoder is."""
+class LoadedInfo:
+    """What a loaded text decoder or encoder is."""
 
     architecture: str
     dtype: str
@@ -73,7 +80,7 @@ class TextDecoder:
     """A causal language model that answers chat messages."""
 
     def __init__(
-        self, decoder: Any, head: Tensor, tokenizer: Any, ends: set[int], info: DecoderInfo
+        self, decoder: Any, head: Tensor, tokenizer: Any, ends: set[int], info: LoadedInfo
     ) -> None:
         self.decoder = decoder
         self.head = head
