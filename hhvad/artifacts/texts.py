@@ -51,8 +51,11 @@ def _line(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read(path: str | Path, schema: str) -> Texts:
-    """Read a file whole. Raises ArtifactError where it is absent, damaged or of another schema."""
+def read(path: str | Path, schema: str | None = None) -> Texts:
+    """Read a file whole, of any schema where none is given.
+
+    Raises ArtifactError where it is absent, damaged or of another schema.
+    """
     lines = read_text(path).split("\n")  # texts may hold other ends of lines
     try:
         header, *rows = [json.loads(line) for line in lines if line]
@@ -60,7 +63,8 @@ def read(path: str | Path, schema: str) -> Texts:
         provenance, seal = header["provenance"], header["digest"]
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: not a file of texts; delete it and rerun") from error
-    wanted = schema, SCHEMA_VERSIONS[schema]
+    name = found[0] if schema is None else schema
+    wanted = name, SCHEMA_VERSIONS.get(name)
     if found != wanted:
         raise ArtifactError(
             f"{path}: schema is {found[0]!r} version {found[1]}, expected {wanted[0]!r} version "

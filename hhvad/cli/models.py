@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hhvad.errors import ArtifactError, ConfigError
 
@@ -63,6 +63,22 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
     p.add_argument("--out", required=True, type=Path, metavar="JSONL")
     p.set_defaults(run=_complete_texts)
+
+    for name, option, metavar, run in (
+        ("embed-frames", "--frames", "H5", _embed_frames),
+        ("embed-texts", "--texts", "JSONL", _embed_texts),
+    ):
+        p = commands.add_parser(
+            name,
+            help=f"unit vectors of {option[2:]}, by an encoder",
+            description=f"Have an encoder turn {option[2:]} into unit vectors, each one once.",
+        )
+        p.add_argument(option, required=True, type=Path, metavar=metavar)
+        if run is _embed_texts:
+            p.add_argument("--field", required=True, help="of each line, with the text")
+        _add_model(p)
+        p.add_argument("--out", required=True, type=Path, metavar="H5")
+        p.set_defaults(run=run)
 
     p = commands.add_parser(
         "stop-resident",
@@ -195,9 +211,39 @@ def _complete_texts(arguments: argparse.Namespace) -> None:
     _ask(arguments, {"task": "complete", "about": request.requests, **asdict(request)})
 
 
+def _embed_frames(arguments: argparse.Namespace) -> None:
+    _embed(arguments, "frames", arguments.frames, "")
+
+
+def _embed_texts(arguments: argparse.Namespace) -> None:
+    _embed(arguments, "texts", arguments.texts, arguments.field)
+
+
+def _embed(
+    arguments: argparse.Namespace, kind: Literal["frames", "texts"], source: Path, field: str
+) -> None:
+    from hhvad.mllm.tasks.embed import Request
+
+    if not source.is_file():
+        raise ArtifactError(f"{source}: there is no such file")
+    _check_fixed(arguments)
+    request = Request(
+        kind=kind,
+        source=str(source.absolute()),
+        field=field,
+        out=str(arguments.out.absolute()),
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "embed", "about": request.source, **asdict(request)})
+
+
 def _check_fixed(arguments: argparse.Namespace) -> None:
     if arguments.batch_size == "auto":
-        raise ConfigError("--batch-size auto: texts need a fixed one, or their bytes would differ")
+        raise ConfigError(
+            "--batch-size auto: give a number, or the bytes would differ from machine to machine"
+        )
 
 
 def _ask(arguments: argparse.Namespace, job: dict[str, Any]) -> None:

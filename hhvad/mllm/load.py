@@ -91,14 +91,6 @@ class TextDecoder:
     def __str__(self) -> str:
         return f"{self.info.architecture}, {self.info.dtype} on {self.info.device}"
 
-    def text(self, *_: Any, **__: Any) -> str:
-        """Raises ModelError: it sees nothing."""
-        raise ModelError(
-            f"{self.info.architecture} is a text decoder: frames need a multimodal model"
-        )
-
-    generate = text
-
     def complete(
         self,
         conversations: Sequence[Messages],

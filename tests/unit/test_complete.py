@@ -15,6 +15,7 @@ from hhvad.mllm.complete import token_ids
 from hhvad.mllm.engine import Engine
 from hhvad.mllm.head import plain
 from hhvad.mllm.load import load
+from hhvad.mllm.tasks import check_can
 
 LIMIT = 8
 
@@ -116,5 +117,5 @@ def test_a_text_decoder_of_its_own(tmp_path, tie):
         )[0, ids.shape[1] :].tolist()
     assert answer.text == plain(words.decode(out, skip_special_tokens=True))
     assert answer.tokens == (out.index(2) if 2 in out else LIMIT)
-    with pytest.raises(ModelError, match="is a text decoder"):
-        found.text("a", 1, (32, 32), "")
+    with pytest.raises(ModelError, match="llama, float32 on cpu: this kind of model cannot gen"):
+        check_can(found, "generate")

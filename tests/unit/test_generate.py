@@ -82,7 +82,7 @@ def test_control_characters_are_stripped():
 
 
 def test_an_unknown_task_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="known are capture, complete, generate"):
+    with pytest.raises(ConfigError, match="known are capture, complete, embed, generate"):
         find("sing")
 
 

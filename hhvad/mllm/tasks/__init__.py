@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from hhvad.errors import ConfigError
+from hhvad.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from hhvad.resident.server import Task
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TASKS = {
     "capture": "hhvad.mllm.tasks.capture:Capture",
     "complete": "hhvad.mllm.tasks.complete:Complete",
+    "embed": "hhvad.mllm.tasks.embed:Embed",
     "generate": "hhvad.mllm.tasks.generate:Generate",
 }
 
@@ -30,3 +31,10 @@ def find(name: str) -> Task[Any, Any]:
     module, _, member = known[name].partition(":")
     task: Task[Any, Any] = getattr(import_module(module), member)()
     return task
+
+
+def check_can(model: Any, verb: str) -> None:
+    """ModelError where a model of this kind cannot do what a task needs."""
+    if not hasattr(model, verb):
+        what = verb.replace("_", " ")
+        raise ModelError(f"{model}: this kind of model cannot {what}; name another one")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hhvad.errors import ArtifactError, HHVADError
+from hhvad.mllm.tasks import check_can
 from hhvad.records import HeadId
 from hhvad.resident.wire import Message, Report
 
@@ -142,6 +143,7 @@ class Capture:
         """The features of one job; those of its siblings are kept."""
         from hhvad.artifacts.hdf5 import open_artifact
 
+        check_can(engine, "capture")
         self._tell(self._text(engine, job, job.request.prompt), report)
         prompts = [job.request.prompt, *self._wanted_siblings(engine, job)]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hhvad.errors import ArtifactError
+from hhvad.mllm.tasks import check_can
 from hhvad.resident.wire import Message, Report
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Complete:
 
     def compute(self, model: Any, job: Job, report: Report) -> list[Answer]:
         """An answer a request."""
+        check_can(model, "complete")
         answers: list[Answer] = model.complete(
             [row["messages"] for row in job.rows],
             max_tokens=job.request.max_tokens,

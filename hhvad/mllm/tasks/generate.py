@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hhvad.errors import ArtifactError
+from hhvad.mllm.tasks import check_can
 from hhvad.resident.wire import Message, Report
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Generate:
         """An answer a segment."""
         from hhvad.artifacts.hdf5 import open_artifact
 
+        check_can(engine, "generate")
         asked = job.request
         with open_artifact(asked.frames, "frames") as (file, _):
             frames = file["frames"][()]
