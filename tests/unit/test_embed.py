@@ -17,7 +17,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 TEXTS = ["a fire", "a robbery and a crash", "a fire", "two people fight. " * 20]
 
 
-@pytest.fixture(scope="module", params=["clip", "siglip"])
+@pytest.fixture(scope="module", params=["clip", "metaclip_2", "siglip"])
 def folder(request, tmp_path_factory):
     return tiny_checkpoints.encoder(tmp_path_factory.mktemp(request.param), request.param)
 

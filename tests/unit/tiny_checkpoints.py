@@ -16,6 +16,8 @@ from transformers import (
     LlamaForCausalLM,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
+    MetaClip2Config,
+    MetaClip2Model,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -256,8 +258,10 @@ def encoder(folder: Path, kind: str) -> Path:
     side |= {"num_attention_heads": 2}
     text = side | {"vocab_size": len(words), "max_position_embeddings": 24, "eos_token_id": 2}
     vision = side | {"image_size": 16, "patch_size": 8}
-    if kind == "clip":
-        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)
-        return save(CLIPModel(config), words, folder, size={"height": 16, "width": 16})
+    if kind != "siglip":
+        kinds = {"clip": (CLIPConfig, CLIPModel), "metaclip_2": (MetaClip2Config, MetaClip2Model)}
+        make_config, make_model = kinds[kind]
+        config = make_config(text_config=text, vision_config=vision, projection_dim=24)
+        return save(make_model(config), words, folder, size={"height": 16, "width": 16})
     config = SiglipConfig(text_config=text | {"projection_size": 32}, vision_config=vision)
     return save(SiglipModel(config), words, folder, size={"height": 16, "width": 16})

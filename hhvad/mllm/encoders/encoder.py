@@ -17,8 +17,7 @@ from hhvad.mllm.backbones.backbone import Pixels
 ENCODERS: dict[str, str | None] = {
     "clip": None,
     "metaclip_2": None,
-    "siglip": "max_length",  # trained with padding, and pooled at the last place
-    "siglip2": "max_length",
+    "siglip": "max_length",  # trained with padding; SigLIP 2 of a fixed size, too
 }
 
 Progress = Callable[[int, int], None] | None
