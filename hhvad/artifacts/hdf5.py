@@ -15,6 +15,7 @@ damaged one its library may hang or crash.
 | experts | rss float64 [L, H]; experts int64 [K, 2]; mean, spread, normalised [P, L, H]; ... |
 | scorer | arrays of the fitted estimator; experts int64 [K, 2] |
 | detector | what scorer holds; the locator is in the provenance |
+| vectors | vectors float32 [G, D], unit; of frames indices, of texts unique, first and cut |
 
 S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prompts.
 """
@@ -44,11 +45,12 @@ from hhvad.files import atomic_path, digest
 # its params, so that old artifacts count as stale, and readers refuse files of another number.
 SCHEMA_VERSIONS: dict[str, int] = {
     "frames": 1,
-    "features": 1,
+    "features": 2,
     "saliency": 1,
     "experts": 1,
     "scorer": 1,
     "detector": 1,
+    "vectors": 1,
 }
 
 _MAGIC = b"HHVADsum"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hhvad.errors import ArtifactError, ConfigError
 
@@ -23,35 +24,61 @@ def add_commands(commands: Any) -> None:
         "in a resident process that the next jobs use.",
     )
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
-    p.add_argument("--model", required=True, help="checkpoint folder, hub id, or 'demo'")
-    p.add_argument("--model-name", required=True, help="the model's short name, for provenance")
-    p.add_argument("--revision", default="", help="commit or tag of a hub id")
-    p.add_argument("--dtype", choices=DTYPES, default="auto", help="of weights and computation")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: cuda:0,cuda:1")
+    _add_model(p)
     p.add_argument("--prompt-id", required=True, metavar="ID")
     p.add_argument("--prompt", required=True, metavar="TEXT")
+    p.add_argument("--system", required=True, metavar="TEXT", help="system message; may be empty")
     p.add_argument(
-        "--sibling",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="another prompt of this video, which the resident process answers in passing",
+        "--siblings",
+        metavar="YAML",
+        help="a prompts file: the resident process answers all of its prompts in passing",
     )
-    p.add_argument("--siblings", metavar="YAML", help="a prompts file: all of its prompts")
-    which = p.add_mutually_exclusive_group()
-    which.add_argument("--heads", default="all", help="all, or layer,head pairs: '20,4 18,13'")
-    which.add_argument("--experts", type=Path, metavar="H5", help="just these, of identify-heads")
-    p.add_argument("--batch-size", type=_batch_size, default="auto", metavar="auto|N")
-    p.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the model")
-    p.add_argument(
-        "--resident",
-        choices=("yes", "no"),
-        default="yes",
-        help="no loads the model in this job: the same features, slower",
-    )
-    p.add_argument("--idle-timeout", type=_seconds, default=60.0, metavar="SECONDS")
+    p.add_argument("--heads", required=True, help="all, or layer,head pairs: '20,4 18,13'")
     p.add_argument("--out", required=True, type=Path, metavar="H5")
     p.set_defaults(run=_capture_heads)
+
+    p = commands.add_parser(
+        "generate-texts",
+        help="have a model describe each segment",
+        description="Show a model each segment's frames and the prompt, and keep what it writes, "
+        "greedily: a line a segment, those cut at the limit marked.",
+    )
+    p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    _add_model(p)
+    p.add_argument("--prompt-id", required=True, metavar="ID")
+    p.add_argument("--prompt", required=True, metavar="TEXT")
+    p.add_argument("--system", required=True, metavar="TEXT", help="system message; may be empty")
+    p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
+    p.add_argument("--out", required=True, type=Path, metavar="JSONL")
+    p.set_defaults(run=_generate_texts)
+
+    p = commands.add_parser(
+        "complete-texts",
+        help="have a model answer chat messages",
+        description="Have a model's text decoder answer each request's messages, greedily: a line "
+        "a request, those cut at the limit marked.",
+    )
+    p.add_argument("--requests", required=True, type=Path, metavar="JSONL")
+    _add_model(p)
+    p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
+    p.add_argument("--out", required=True, type=Path, metavar="JSONL")
+    p.set_defaults(run=_complete_texts)
+
+    for name, option, metavar, run in (
+        ("embed-frames", "--frames", "H5", _embed_frames),
+        ("embed-texts", "--texts", "JSONL", _embed_texts),
+    ):
+        p = commands.add_parser(
+            name,
+            help=f"unit vectors of {option[2:]}, by an encoder",
+            description=f"Have an encoder turn {option[2:]} into unit vectors, each one once.",
+        )
+        p.add_argument(option, required=True, type=Path, metavar=metavar)
+        if run is _embed_texts:
+            p.add_argument("--field", required=True, help="of each line, with the text")
+        _add_model(p)
+        p.add_argument("--out", required=True, type=Path, metavar="H5")
+        p.set_defaults(run=run)
 
     p = commands.add_parser(
         "stop-resident",
@@ -81,6 +108,24 @@ def add_commands(commands: Any) -> None:
     p.set_defaults(run=_serve_model)
 
 
+def _add_model(p: argparse.ArgumentParser) -> None:
+    """The arguments of every command that asks a model; the study has their defaults."""
+    p.add_argument("--model", required=True, help="checkpoint folder, hub id, or 'demo'")
+    p.add_argument("--model-name", required=True, help="the model's short name, for provenance")
+    p.add_argument("--revision", required=True, help="commit or tag of a hub id; may be empty")
+    p.add_argument("--dtype", required=True, choices=DTYPES, help="of weights and computation")
+    p.add_argument("--device", required=True, help="auto, cpu, cuda:0, or several: cuda:0,cuda:1")
+    p.add_argument("--batch-size", required=True, type=_batch_size, metavar="auto|N")
+    p.add_argument("--threads", required=True, type=_threads, metavar="auto|N", help="on a CPU")
+    p.add_argument(
+        "--resident",
+        required=True,
+        choices=("yes", "no"),
+        help="no loads the model in this job: the same output, slower",
+    )
+    p.add_argument("--idle-timeout", required=True, type=_seconds, metavar="SECONDS")
+
+
 def _positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
@@ -90,6 +135,10 @@ def _positive(text: str) -> int:
 
 def _batch_size(text: str) -> int | str:
     return text if text == "auto" else _positive(text)
+
+
+def _threads(text: str) -> int | None:
+    return None if text == "auto" else _positive(text)
 
 
 def _seconds(text: str) -> float:
@@ -103,57 +152,146 @@ def _seconds(text: str) -> float:
 
 
 def _capture_heads(arguments: argparse.Namespace) -> None:
-    from hhvad import checkpoint
-    from hhvad.resident import client as resident
+    from hhvad.mllm.tasks.capture import Request
 
-    for path in filter(None, (arguments.frames, arguments.experts)):
-        if not path.is_file():
-            raise ArtifactError(f"{path}: there is no such file")
+    if not arguments.frames.is_file():
+        raise ArtifactError(f"{arguments.frames}: there is no such file")
     if not arguments.prompt.strip():
         raise ConfigError(f"--prompt: prompt {arguments.prompt_id!r} is empty")
+    siblings = _texts(arguments.siblings)
+    request = Request(
+        frames=str(arguments.frames.absolute()),
+        out=str(arguments.out.absolute()),
+        prompt=arguments.prompt,
+        prompt_id=arguments.prompt_id,
+        system=arguments.system,
+        siblings=tuple(siblings) if arguments.resident == "yes" else (),
+        heads=_heads(arguments.heads),
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "capture", "about": request.frames, **asdict(request)})
+
+
+def _generate_texts(arguments: argparse.Namespace) -> None:
+    from hhvad.mllm.tasks.generate import Request
+
+    if not arguments.frames.is_file():
+        raise ArtifactError(f"{arguments.frames}: there is no such file")
+    _check_fixed(arguments)
+    request = Request(
+        frames=str(arguments.frames.absolute()),
+        out=str(arguments.out.absolute()),
+        prompt=arguments.prompt,
+        prompt_id=arguments.prompt_id,
+        system=arguments.system,
+        max_tokens=arguments.max_tokens,
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "generate", "about": request.frames, **asdict(request)})
+
+
+def _complete_texts(arguments: argparse.Namespace) -> None:
+    from hhvad.mllm.tasks.complete import Request
+
+    if not arguments.requests.is_file():
+        raise ArtifactError(f"{arguments.requests}: there is no such file")
+    _check_fixed(arguments)
+    request = Request(
+        requests=str(arguments.requests.absolute()),
+        out=str(arguments.out.absolute()),
+        max_tokens=arguments.max_tokens,
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "complete", "about": request.requests, **asdict(request)})
+
+
+def _embed_frames(arguments: argparse.Namespace) -> None:
+    _embed(arguments, "frames", arguments.frames, "")
+
+
+def _embed_texts(arguments: argparse.Namespace) -> None:
+    _embed(arguments, "texts", arguments.texts, arguments.field)
+
+
+def _embed(
+    arguments: argparse.Namespace, kind: Literal["frames", "texts"], source: Path, field: str
+) -> None:
+    from hhvad.mllm.tasks.embed import Request
+
+    if not source.is_file():
+        raise ArtifactError(f"{source}: there is no such file")
+    _check_fixed(arguments)
+    request = Request(
+        kind=kind,
+        source=str(source.absolute()),
+        field=field,
+        out=str(arguments.out.absolute()),
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "embed", "about": request.source, **asdict(request)})
+
+
+def _check_fixed(arguments: argparse.Namespace) -> None:
+    if arguments.batch_size == "auto":
+        raise ConfigError(
+            "--batch-size auto: give a number, or the bytes would differ from machine to machine"
+        )
+
+
+def _ask(arguments: argparse.Namespace, job: dict[str, Any]) -> None:
+    """Have a job done, by the resident process or here; its progress goes to stderr."""
+    from hhvad import checkpoint
+    from hhvad.resident.client import Holding, Resident, on_devices
+
     model = checkpoint.resolve(arguments.model)
     if Path(model).is_dir():
         model = str(Path(model).absolute())
-    job = {
-        "frames": str(arguments.frames.absolute()),
-        "out": str(arguments.out.absolute()),
-        "prompt": arguments.prompt,
-        "prompt_id": arguments.prompt_id,
-        "siblings": [*arguments.sibling, *_texts(arguments.siblings)],
-        "heads": _heads(arguments.heads),
-        "experts": arguments.experts and str(arguments.experts.absolute()),
-        "batch_size": arguments.batch_size,
-        "model_name": arguments.model_name,
-        "revision": arguments.revision or None,
-    }
-    holding = resident.Holding(
-        model=model,
-        stamp=checkpoint.stamp(model),
-        revision=arguments.revision or None,
-        dtype=arguments.dtype,
-        device=arguments.device,
-        threads=arguments.threads,
+    devices = on_devices(
+        Holding(
+            model=model,
+            stamp=checkpoint.stamp(model),
+            revision=arguments.revision or None,
+            dtype=arguments.dtype,
+            device=arguments.device,
+            threads=arguments.threads,
+        )
     )
-    devices = resident.on_devices(holding)
     progress = _Progress()
     if arguments.resident == "yes":
-        run = resident.Resident(devices, idle_timeout=arguments.idle_timeout)
-        done = run.capture(job, progress)
+        done = Resident(devices, idle_timeout=arguments.idle_timeout).ask(job, progress)
     else:
-        from hhvad.resident import server as serve
+        from hhvad.mllm.tasks import find
+        from hhvad.resident.server import do_here
 
-        done = serve.capture_here(
-            lambda: serve.default_load(
+        first = devices[0]
+        done = do_here(
+            lambda: _load(
                 model,
-                revision=holding.revision,
-                dtype=holding.dtype,
-                device=devices[0].device,
-                threads=holding.threads,
+                revision=first.revision,
+                dtype=first.dtype,
+                device=first.device,
+                threads=first.threads,
             ),
+            find,
             job,
             progress,
         )
     progress.finish(done, arguments.out)
+
+
+def _load(model: str, **how: Any) -> Any:
+    """Load a model, with torch."""
+    from hhvad.mllm.load import load
+
+    return load(model, **how)
 
 
 def _texts(path: str | None) -> list[str]:
@@ -171,7 +309,7 @@ def _texts(path: str | None) -> list[str]:
     return [text for text in prompts if isinstance(text, str)]
 
 
-def _heads(text: str) -> list[tuple[int, int]] | None:
+def _heads(text: str) -> tuple[tuple[int, int], ...] | None:
     """Layer and head of each pair; None for all heads."""
     if text == "all":
         return None
@@ -183,7 +321,7 @@ def _heads(text: str) -> list[tuple[int, int]] | None:
         heads.append((int(numbers[0]), int(numbers[1])))
     if not heads or len(set(heads)) < len(heads):
         raise ConfigError(f"--heads {text!r}: give each head once, at least one")
-    return heads
+    return tuple(heads)
 
 
 class _Progress:
@@ -239,18 +377,19 @@ class _Progress:
 
 
 def _stop_resident(arguments: argparse.Namespace) -> None:
-    from hhvad.resident import client as resident
+    from hhvad.resident.client import stop
 
-    ended, busy = resident.stop(everywhere=arguments.all)
+    ended, busy = stop(everywhere=arguments.all)
     if ended or busy:
         left = f"; {busy} still at work, and will end after it" if busy else ""
         print(f"resident model processes ended: {ended}{left}", file=sys.stderr)
 
 
 def _serve_model(arguments: argparse.Namespace) -> None:
-    from hhvad.resident import server as serve
+    from hhvad.mllm.tasks import find
+    from hhvad.resident.server import main
 
-    serve.main(
+    main(
         folder=arguments.folder,
         lock=arguments.lock,
         listener=arguments.listener,
@@ -261,4 +400,6 @@ def _serve_model(arguments: argparse.Namespace) -> None:
         dtype=arguments.dtype,
         device=arguments.device,
         threads=arguments.threads or None,
+        load=_load,
+        find=find,
     )

@@ -1,6 +1,6 @@
 """What a capture costs: models of real geometry with random weights, synthetic frames, no files.
 
-The table compares the engine with the naive way (METHOD.md, "What the official code gets wrong"):
+The table compares the engine with the naive way (the official code):
 one full `generate(max_new_tokens=1)` a segment and prompt, hooks on every layer, each with a copy
 to the host.
 """

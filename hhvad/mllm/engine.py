@@ -32,6 +32,8 @@ from torch import Tensor, nn
 from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision, find, read_object
+from hhvad.mllm.complete import Messages, complete
+from hhvad.mllm.head import Answer, end_tokens, output_head, plain
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.records import HeadId
@@ -86,8 +88,16 @@ class Engine:
     """
 
     def __init__(
-        self, backbone: Backbone, tokenizer: Any, *, device: torch.device, fingerprint: str
+        self,
+        backbone: Backbone,
+        tokenizer: Any,
+        *,
+        device: torch.device,
+        fingerprint: str,
+        folder: Path | None = None,
     ) -> None:
+        self.folder = folder  # of the checkpoint: the output head is read when it is first needed
+        self._head: Tensor | None = None
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.device = device
@@ -148,17 +158,28 @@ class Engine:
                 error
             )
         backbone = adapter(base, base.config, tokenizer, pixels)
-        return cls(backbone, tokenizer, device=target, fingerprint=stamp(str(folder)))
+        return cls(
+            backbone, tokenizer, device=target, fingerprint=stamp(str(folder)), folder=folder
+        )
+
+    def __str__(self) -> str:
+        info = self.info
+        kind = f"{info.architecture}, {info.layers} layers x {info.heads} heads"
+        return f"{kind}, {info.dtype} on {info.device}"
 
     # Text
 
-    def text(self, prompt: str, n_frames: int, size: tuple[int, int] | None = None) -> str:
+    def text(
+        self, prompt: str, n_frames: int, size: tuple[int, int] | None = None, system: str = ""
+    ) -> str:
         """The exact text for a prompt, runs of visual tokens written once with their count.
 
         size is that of the frames (height, width), for models that take several sizes; without it
         the smallest possible one is shown.
         """
-        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size))
+        if size is not None:
+            self.backbone.check_size(*size)
+        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size), system)
         token = re.escape(self.backbone.visual_token)
         return re.sub(
             f"(?:{token}){{2,}}",
@@ -166,30 +187,39 @@ class Engine:
             full,
         )
 
-    def _text(self, prompt: str, frames: int, height: int, width: int) -> str:
+    def _text(self, prompt: str, frames: int, height: int, width: int, system: str = "") -> str:
         """The chat template around one video and the prompt, the video written out."""
         mark = self.backbone.video_token
-        for forbidden in {mark, self.backbone.visual_token}:
-            if forbidden in prompt:
-                raise ModelError(f"prompt {prompt!r} holds the model's own token {forbidden!r}")
-        rendered = self._render(prompt, mark)
+        for name, given in (("prompt", prompt), ("system message", system)):
+            for forbidden in {mark, self.backbone.visual_token}:
+                if forbidden in given:
+                    raise ModelError(f"{name} {given!r} holds the model's own token {forbidden!r}")
+        rendered = self._render(prompt, mark, system)
         return rendered.replace(mark, self.backbone.frames_text(frames, height, width))
 
-    def _render(self, prompt: str, mark: str) -> str:
+    def _render(self, prompt: str, mark: str, system: str) -> str:
         # Templates of multimodal checkpoints take a list of parts; some know text parts only, and
-        # text-only ones take just a string. A part that a template does not know it drops.
-        whole = f"{mark}\n{prompt}"
-        parts: tuple[tuple[Any, str], ...] = (
-            ([{"type": "video"}, {"type": "text", "text": prompt}], prompt.strip()),
-            ([{"type": "text", "text": whole}], whole.strip()),
-            (whole, whole.strip()),
-        )
-        for content, fragment in parts:
+        # text-only ones take just a string. A part or a role that a template does not know it drops
+        # or refuses: then the system message goes in front of what the user says.
+        conversations: list[tuple[list[dict[str, Any]], str]] = []
+        for before in ("", f"{system}\n") if system else ("",):
+            whole = f"{before}{mark}\n{prompt}"
+            video: list[Any] = [_part(before)] if before else []
+            video += [{"type": "video"}, _part(prompt)]
+            for content, fragment in (
+                (video, prompt.strip()),
+                ([_part(whole)], whole.strip()),
+                (whole, whole.strip()),
+            ):
+                messages = [{"role": "user", "content": content}]
+                if system and not before:
+                    said = system if isinstance(content, str) else [_part(system)]
+                    messages.insert(0, {"role": "system", "content": said})
+                conversations.append((messages, fragment))
+        for messages, fragment in conversations:
             try:
                 rendered: str = self.tokenizer.apply_chat_template(
-                    [{"role": "user", "content": content}],
-                    tokenize=False,
-                    add_generation_prompt=True,
+                    messages, tokenize=False, add_generation_prompt=True
                 )
             except (TemplateError, TypeError):
                 continue
@@ -197,17 +227,20 @@ class Engine:
                 raise ModelError(f"the checkpoint's tokenizer has no chat template: {error}") from (
                     error
                 )
-            if rendered.count(mark) == 1 and fragment in rendered:
+            is_whole = fragment in rendered and system.strip() in rendered
+            if rendered.count(mark) == 1 and is_whole:
                 return rendered
         raise ModelError(f"the checkpoint's chat template takes no video ({mark}) with a prompt")
 
-    def _plan(self, prompts: Sequence[str], frames: int, height: int, width: int) -> list[_Pass]:
+    def _plan(
+        self, prompts: Sequence[str], frames: int, height: int, width: int, system: str = ""
+    ) -> list[_Pass]:
         """The prefills to run and the prompts on each: one for all where frames come first."""
         visual = self.backbone.visual_token_id
         expected = self.backbone.tokens(frames, height, width)
         passes: dict[tuple[int, ...], _Pass] = {}
         for index, prompt in enumerate(prompts):
-            text = self._text(prompt, frames, height, width)
+            text = self._text(prompt, frames, height, width, system)
             ids = torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"])
             places = (ids == visual).nonzero().flatten()
             if len(places) != expected:
@@ -245,16 +278,18 @@ class Engine:
         frames: Any,
         prompts: Sequence[str],
         *,
+        system: str = "",
         heads: Sequence[HeadId] | None = None,
         batch_size: int | Literal["auto"] = "auto",
         progress: Callable[[int, int], None] | None = None,
     ) -> list[NDArray[np.float32]]:
         """The head features of every segment at the last position of every prompt.
 
-        frames: [S, F, H, W, 3] uint8, an array or anything that slices by segment (h5py).
+        frames: [S, F, H, W, 3] uint8, an array or anything that slices by segment (h5py). system
+        is the system message before them, part of what all prompts share; empty for none.
         Returns, a prompt, float32 [S, L, H, D], or [S, n, D] in the order of `heads`; values as the
         model's dtype gives them, NaN and infinity included. A head is the slice h*D:(h+1)*D of
-        what enters its layer's o_proj (METHOD.md, section 1). progress(done, total) after each
+        what enters its layer's o_proj. progress(done, total) after each
         batch. Raises ModelError for frames that do not suit the model, heads that it has not, and
         where one segment alone does not fit into memory.
         """
@@ -266,7 +301,7 @@ class Engine:
         shape = (count, len(picked) if heads is not None else self.info.layers * self.info.heads)
         results = [np.empty((*shape, self.info.head_dim), np.float32) for _ in prompts]
         if count and prompts and shape[1]:
-            job = _Job(self, self._plan(prompts, n_frames, height, width), layers, picked)
+            job = _Job(self, self._plan(prompts, n_frames, height, width, system), layers, picked)
             sizes = self._batch_size(batch_size, n_frames, height, width, layers[-1])
             with torch.inference_mode():
                 self._loop(frames, count, job, sizes, results, progress)
@@ -274,6 +309,123 @@ class Engine:
             geometry = (count, self.info.layers, self.info.heads, self.info.head_dim)
             results = [result.reshape(geometry) for result in results]
         return results
+
+    # Texts
+
+    def generate(
+        self,
+        frames: Any,
+        prompt: str,
+        *,
+        system: str = "",
+        max_tokens: int,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """What the model answers to `prompt` on every segment, greedily, one prefill a segment.
+
+        frames: [S, F, H, W, 3] uint8. Segments run in their order, batch_size at a time, all of
+        them equally long: an answer depends on nothing else that is asked. A row ends at the
+        checkpoint's end tokens, or is cut after max_tokens. Raises ModelError, also where frames,
+        prompt and answer do not fit into the model's context.
+        """
+        count, n_frames, height, width = self._check_frames(frames)
+        if max_tokens < 1 or batch_size < 1:
+            raise ModelError("max_tokens and batch_size are numbers from 1")
+        head, ends = self._voice()
+        (group,) = self._plan([prompt], n_frames, height, width, system)
+        (suffix,) = group.suffixes
+        length = len(group.ids) + len(suffix.ids) + max_tokens
+        context = getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
+        if context is not None and length > context:
+            raise ModelError(
+                f"frames, prompt and answer take {length} tokens, the model's context holds "
+                f"{context}: take fewer frames, a shorter prompt or a lower limit of the answer"
+            )
+        answers: list[Answer] = []
+        with torch.inference_mode():
+            for start in range(0, count, batch_size):
+                block = np.ascontiguousarray(frames[start : start + batch_size])
+                batch = self._move(torch.from_numpy(block))
+                for ids in self._write(batch, group, suffix, ends, max_tokens, head):
+                    done = ids[-1] in ends
+                    said = self.tokenizer.decode(ids, skip_special_tokens=True)
+                    answers.append(Answer(plain(said), len(ids) - done, cut=not done))
+                if progress is not None:
+                    progress(len(answers), count)
+        return answers
+
+    def complete(
+        self,
+        conversations: Sequence[Messages],
+        *,
+        max_tokens: int,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """What the text decoder answers to each conversation (hhvad.mllm.complete)."""
+        head, ends = self._voice()
+        return complete(
+            self.backbone.decoder,
+            head,
+            self.tokenizer,
+            conversations,
+            ends=ends,
+            max_tokens=max_tokens,
+            batch_size=batch_size,
+            context=getattr(
+                self.backbone.config.get_text_config(), "max_position_embeddings", None
+            ),
+            progress=progress,
+        )
+
+    def _voice(self) -> tuple[Tensor, set[int]]:
+        """The output head, read when it is first needed, and the tokens that end an answer."""
+        if self.folder is None:
+            raise ModelError("an engine without a checkpoint folder has no output head")
+        if self._head is None:
+            self._head = output_head(self.folder, self.backbone.config, self.backbone.decoder)
+        return self._head, end_tokens(self.folder, self.tokenizer)
+
+    def _write(
+        self,
+        frames: Tensor,
+        group: _Pass,
+        suffix: _Suffix,
+        ends: set[int],
+        max_tokens: int,
+        head: Tensor,
+    ) -> list[list[int]]:
+        """The tokens of each row's answer, its end token included where it came to one."""
+        backbone, rows = self.backbone, len(frames)
+        vision = backbone.encode(backbone.pixels(frames, self.dtype))
+        cache = PrefixCache(self.info.layers, len(suffix.ids) + max_tokens)
+        with suppress(PassDone):
+            backbone.decoder(
+                **backbone.prefix(group.ids, vision),
+                position_ids=_batched(group.positions),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        embeds, positions = backbone.embed(suffix.ids, rows), suffix.positions
+        answers: list[list[int]] = [[] for _ in range(rows)]
+        for _ in range(max_tokens):
+            hidden = backbone.decoder(
+                inputs_embeds=embeds,
+                position_ids=_batched(positions),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state[:, -1]
+            cache.keep(embeds.shape[1])
+            chosen = nn.functional.linear(hidden, head).argmax(dim=-1)  # [rows]
+            for answer, token in zip(answers, chosen.tolist(), strict=True):
+                if not answer or answer[-1] not in ends:
+                    answer.append(token)
+            if all(answer[-1] in ends for answer in answers):
+                break
+            embeds = backbone.decoder.get_input_embeddings()(chosen[:, None])  # type: ignore[operator]
+            positions = positions.amax().expand_as(positions[..., -1:]) + 1
+        return answers
 
     def _check_frames(self, frames: Any) -> tuple[int, int, int, int]:
         shape = tuple(frames.shape)
@@ -424,9 +576,9 @@ class _Job:
         return torch.stack([heads[:, layer, head] for layer, head in self.picked], dim=1)
 
 
-def _tokens_per_frame(backbone: Backbone, size: tuple[int, int] | None) -> int | None:
-    # The difference leaves out what a backbone adds once a segment.
-    return backbone.tokens(2, *size) - backbone.tokens(1, *size) if size else None
+def _part(text: str) -> dict[str, str]:
+    """A part of a chat message."""
+    return {"type": "text", "text": text}
 
 
 def _batched(positions: Tensor) -> Tensor:

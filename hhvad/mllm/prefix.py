@@ -67,6 +67,11 @@ class PrefixCache(Cache):  # type: ignore[misc]
         super().__init__(layers=[_PrefixLayer(room) for _ in range(layers)])
         self.filled = False
 
+    def keep(self, count: int) -> None:
+        """Make the last `count` tokens part of the prefix: what comes next stands behind them."""
+        for layer in self.layers:
+            layer.length += count
+
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:

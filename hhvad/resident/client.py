@@ -1,26 +1,10 @@
-"""The resident model: jobs stay small, the model stays loaded. This is the jobs' side of it.
+"""A job's side of the model process: attach to the one that holds the model, or start it.
 
-`hhvad capture-heads` attaches to the process that holds its model, or starts it. Nothing here
-imports numpy, h5py or torch: a job costs a fraction of a second besides its own computation.
-
-One folder a model process, `<runtime>/hhvad-<uid>/<address>/`, where the address is a digest of all
-that makes two processes different (model, revision, dtype, device, threads, host, Slurm allocation,
-the code itself):
-
-    lock    flock, held by the process for its life: the kernel releases it, so it cannot lie
-    socket  unix stream socket; answers only requests of the same user
-    log     stdout and stderr of the process
-
-and beside them `start.lock`, held by one job at a time while it asks who lives, starts a process
-and puts its request in the queue; the process holds it while it leaves. So no job ever meets a
-process half born or half gone, and no file stays behind.
-
-The lock and the listening socket are made by the job and inherited by the process: it is reachable
-before it has run a line, however long the model takes to load.
-
-Messages are JSON objects after a length of four bytes (big-endian). A job sends one request and
-gets `hello`, then events (`loading`, `loaded`, `started`, `text`, `note`, `progress`) and one last:
-`done`, `error` (a HHVADError by name) or `bug` (a traceback).
+Nothing here imports numpy, h5py or torch: a job costs a fraction of a second besides its own
+computation. The address of a process is a digest of all that makes two of them different (model,
+revision, dtype, device, threads, host, Slurm allocation, the code itself). Its lock and its
+listening socket are made by the job and inherited by the process: it is reachable before it has run
+a line, however long the model takes to load (lock.py, wire.py).
 """
 
 from __future__ import annotations
@@ -29,16 +13,12 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import socket
-import stat
-import struct
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -46,16 +26,19 @@ from typing import Any
 
 from hhvad import errors
 from hhvad.errors import ConfigError, ModelError
-
-Message = dict[str, Any]
-Report = Callable[[Message], None]
+from hhvad.resident.lock import (
+    ELSEWHERE,
+    PATIENCE,
+    TICK,
+    remove_folder,
+    runtime_folder,
+    runtime_parent,
+    start_question,
+    try_lock,
+)
+from hhvad.resident.wire import Connection, Message, Report, connect, reachable
 
 COMMAND = (sys.executable, "-P", "-m", "hhvad", "serve-model")
-LONGEST_MESSAGE = 16 * 2**20  # bytes
-PATIENCE = 300.0  # seconds until a process that lives and says nothing counts as hung
-_TICK = 0.02  # seconds between two looks
-_SHORT_PATH = 100  # bytes that fit into sockaddr_un (108) on Linux, with some to spare
-_ELSEWHERE = "set HHVAD_RUNTIME_DIR to a folder on a local disk"
 _OF_THE_PROCESS = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")
 
 
@@ -131,178 +114,6 @@ def _visible_gpus() -> list[str]:
     return [str(i) for i, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
-# --- the private folder ---------------------------------------------------------------------------
-
-
-def runtime_folder() -> Path:
-    """The private folder of this user, made if need be: mode 0700, in HHVAD_RUNTIME_DIR,
-    XDG_RUNTIME_DIR or the temporary folder, whichever is first there.
-
-    Raises ConfigError where it belongs to someone else or others can enter it.
-    """
-    folder = _runtime_parent() / f"hhvad-{os.getuid()}"
-    while True:
-        try:
-            with suppress(FileExistsError):
-                folder.mkdir(mode=0o700, parents=True)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder}: cannot be made ({error.strerror}); {_ELSEWHERE}"
-            ) from error
-        with suppress(FileNotFoundError):  # the last process has just removed it
-            found = folder.lstat()
-            break
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise ConfigError(
-            f"{folder}: is not a private folder of yours (mode {stat.filemode(found.st_mode)}, "
-            f"owner {found.st_uid}); remove it, or {_ELSEWHERE}"
-        )
-    return folder
-
-
-def _runtime_parent() -> Path:
-    given = os.environ.get("HHVAD_RUNTIME_DIR")
-    if given:
-        return Path(given).absolute()
-    xdg = os.environ.get("XDG_RUNTIME_DIR", "")  # Slurm passes it on to nodes that lack the folder
-    if xdg and os.access(xdg, os.W_OK | os.X_OK):
-        return Path(xdg)
-    return Path(tempfile.gettempdir())
-
-
-@contextmanager
-def start_question(timeout: float = PATIENCE) -> Iterator[Path]:
-    """Hold `start.lock`: yields the runtime folder. Raises ModelError after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while True:
-        folder = runtime_folder()
-        lock = try_lock(folder / "start.lock")
-        if lock is not None:
-            break
-        if time.monotonic() > end:
-            raise ModelError(
-                f"{folder / 'start.lock'}: held by another job for {timeout:.0f} s; "
-                "run 'hhvad stop-resident --all', or use --resident no"
-            )
-        time.sleep(_TICK)
-    try:
-        yield folder
-    finally:
-        os.close(lock)
-
-
-def try_lock(path: Path) -> int | None:
-    """A file descriptor that holds the flock of `path`, or None where another holds it."""
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:  # its folder was removed by a process that left
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(lock).st_ino == path.stat().st_ino:  # not one that was just removed
-            return lock
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except OSError as error:  # some network file systems
-        os.close(lock)
-        raise ConfigError(f"{path}: cannot be locked ({error.strerror}); {_ELSEWHERE}") from error
-    os.close(lock)
-    return None
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove what a process leaves, and the runtime folder after the last one.
-
-    Only for who holds `start.lock`.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    runtime = folder.parent
-    with suppress(OSError):  # it is gone, or a job has just made a new start.lock
-        if {path.name for path in runtime.iterdir()} == {"start.lock"}:
-            (runtime / "start.lock").unlink()
-            runtime.rmdir()
-
-
-# --- messages -------------------------------------------------------------------------------------
-
-
-def send(connection: socket.socket, message: Mapping[str, Any]) -> None:
-    """Send one message."""
-    body = json.dumps(message).encode()
-    connection.sendall(struct.pack(">I", len(body)) + body)
-
-
-def receive(connection: socket.socket) -> Message | None:
-    """The next message; None when the other side has gone. ConnectionError where it is none."""
-    try:
-        head = _exactly(connection, 4)
-        if head is None:
-            return None
-        (length,) = struct.unpack(">I", head)
-        if length > LONGEST_MESSAGE:
-            raise ConnectionError(f"a message of {length} bytes")
-        body = _exactly(connection, length)
-    except (ConnectionResetError, BrokenPipeError):
-        return None
-    if body is None:
-        return None
-    try:
-        message = json.loads(body)
-    except ValueError as error:
-        raise ConnectionError(f"not a message: {error}") from error
-    if not isinstance(message, dict):
-        raise ConnectionError("not a message: no object")
-    return message
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < count:
-        piece = connection.recv(min(count - len(data), 2**20))
-        if not piece:
-            return None
-        data += piece
-    return bytes(data)
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """The user at the other end, as the kernel knows it (SO_PEERCRED)."""
-    size = struct.calcsize("3i")
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return int(struct.unpack("3i", credentials)[1])
-
-
-@contextmanager
-def _reachable(path: Path) -> Iterator[str]:
-    """A name of `path` that fits into a socket address, however deep its folder is."""
-    if len(os.fsencode(path)) <= _SHORT_PATH:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
-
-
-def connect(folder: Path, timeout: float = PATIENCE) -> socket.socket | None:
-    """A connection to the process of `folder`, or None where none listens."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(timeout)
-    try:
-        with _reachable(folder / "socket") as name:
-            connection.connect(name)
-        if peer_uid(connection) == os.getuid():
-            return connection
-    except (FileNotFoundError, ConnectionError, BlockingIOError, TimeoutError):
-        pass
-    connection.close()
-    return None
-
-
-# --- a request ------------------------------------------------------------------------------------
-
-
 class Resident:
     """Start-or-attach for a model that may live on several devices, one process each.
 
@@ -320,8 +131,11 @@ class Resident:
         self.idle_timeout = idle_timeout
         self.command = list(COMMAND if command is None else command)
 
-    def capture(self, job: Mapping[str, Any], report: Report) -> Message:
+    def ask(self, job: Mapping[str, Any], report: Report) -> Message:
         """Have `job` done: returns its `done` event; other events go to `report` as they come.
+
+        A job is a task's request with two more keys: `task`, its name, and `about`: jobs about the
+        same thing go to the same process.
 
         A process that dies while it computes this job is started again once; one that dies while
         the job waits behind others is not this job's fault: it is started again, however often.
@@ -341,31 +155,31 @@ class Resident:
             "of memory, or killed); --resident no shows how, a smaller --batch-size may help"
         )
 
-    def _listen(self, connection: socket.socket, report: Report) -> tuple[bool, Message | None]:
+    def _listen(self, connection: Connection, report: Report) -> tuple[bool, Message | None]:
         """Pass events on until the last one; None where the process went without one.
 
         The flag says whether it was busy for this job: loading the model, or computing it.
         """
-        connection.settimeout(None)
+        connection.socket.settimeout(None)
         ours = True
         while True:
-            message = receive(connection)
+            message = connection.receive()
             if message is None or message.get("event") in ("done", "error", "bug"):
                 return ours, message
             if message.get("event") in ("loaded", "started"):
                 ours = message["event"] == "started"
             report(message)
 
-    def _enqueue(self, job: Mapping[str, Any]) -> socket.socket:
+    def _enqueue(self, job: Mapping[str, Any]) -> Connection:
         """A connection on which a living process has said hello to `job`."""
         end = time.monotonic() + PATIENCE
         failed = 0
         while time.monotonic() < end:
             with start_question() as runtime:
                 folder, is_new = self._folder(self._choose(runtime, job), runtime)
-                connection = connect(folder)
+                connection = connect(folder, PATIENCE)
                 if connection is not None:
-                    if _ask(connection, {**job, "op": "capture"}) is not None:
+                    if _ask(connection, {**job, "op": "task"}) is not None:
                         return connection
                     connection.close()
                 failed += is_new
@@ -373,24 +187,24 @@ class Resident:
                     raise ModelError(
                         f"the resident process ends as soon as it starts: {_tail(folder)}"
                     )
-            time.sleep(_TICK)  # it is leaving: let it have the start lock
+            time.sleep(TICK)  # it is leaving: let it have the start lock
         raise ModelError(
             f"the resident process does not answer for {PATIENCE:.0f} s; "
             "run 'hhvad stop-resident --all', or use --resident no"
         )
 
     def _choose(self, runtime: Path, job: Mapping[str, Any]) -> Holding:
-        """Where this job goes: to the process that knows its video, else to an idle one, else to
-        a device that has none yet, else to the one with the fewest jobs."""
+        """Where this job goes: to the process that knows what it is about, else to an idle one,
+        else to a device that has none yet, else to the one with the fewest jobs."""
         if len(self.holdings) == 1:
             return self.holdings[0]
         ranks = []
         for index, holding in enumerate(self.holdings):
             rank = (2, 0)
-            connection = connect(runtime / holding.address())
+            connection = connect(runtime / holding.address(), PATIENCE)
             if connection is not None:
                 with connection:
-                    state = _ask(connection, {"op": "status", "frames": job["frames"]})
+                    state = _ask(connection, {"op": "status", "about": job["about"]})
                 if state is not None:
                     waiting = int(state["waiting"])
                     rank = (0 if state["knows"] else 1 if waiting == 0 else 3, waiting)
@@ -417,12 +231,12 @@ class Resident:
     def _start(self, holding: Holding, folder: Path, lock: int, listener: socket.socket) -> None:
         (folder / "socket").unlink(missing_ok=True)
         try:
-            with _reachable(folder / "socket") as name:
+            with reachable(folder / "socket") as name:
                 listener.bind(name)
         except OSError as error:
             remove_folder(folder)
             raise ConfigError(
-                f"{folder}: takes no socket ({error.strerror}); {_ELSEWHERE}"
+                f"{folder}: takes no socket ({error.strerror}); {ELSEWHERE}"
             ) from error
         listener.listen(1024)
         arguments = {
@@ -469,11 +283,11 @@ def _tail(folder: Path) -> str:
         return "it left no log"
 
 
-def _ask(connection: socket.socket, message: Mapping[str, Any]) -> Message | None:
+def _ask(connection: Connection, message: Mapping[str, Any]) -> Message | None:
     """The answer to `message`; None where the process is gone or does not speak."""
     try:
-        send(connection, message)
-        return receive(connection)
+        connection.send(message)
+        return connection.receive()
     except (BrokenPipeError, ConnectionResetError, TimeoutError):
         return None
 
@@ -495,7 +309,7 @@ def stop(everywhere: bool = False, timeout: float = 10.0) -> tuple[int, int]:
     One that still has jobs ends when they are done. Removes what killed processes left.
     Returns how many ended and how many are still busy.
     """
-    if not (_runtime_parent() / f"hhvad-{os.getuid()}").is_dir():
+    if not (runtime_parent() / f"hhvad-{os.getuid()}").is_dir():
         return 0, 0
     lives = []
     for folder in _folders():
@@ -525,7 +339,7 @@ def _released(life: int, end: float) -> bool:
             except BlockingIOError:
                 if time.monotonic() > end:
                     return False
-                time.sleep(_TICK)
+                time.sleep(TICK)
     finally:
         os.close(life)
 

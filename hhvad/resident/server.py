@@ -1,10 +1,8 @@
-"""The resident process: one loaded model that answers jobs. Jobs use `hhvad.resident.client`.
+"""The resident process: one loaded model that answers requests. Jobs use `hhvad.resident.client`.
 
-Torch is imported by the load alone, so that the first job hears from the process at once. One
-thread a connection reads, writes and reports; one worker computes, in the order of arrival.
-
-A job names its prompt and its siblings, the run's other prompts for the same video. The worker runs
-those not yet computed on the one visual prefix and keeps their features until their own jobs come.
+What is asked is a task (`Task`), found by its name; nothing here knows one. The model is loaded by
+the first request, so that it hears from the process at once. One thread a connection reads, writes
+and reports; one worker computes, in the order of arrival.
 
 A failure that is not the user's (a bug, a broken device) is told to the job that met it and ends
 the process: the jobs in the queue find, or start, another one.
@@ -22,113 +20,63 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Protocol, TypeVar
 
-from hhvad.errors import ArtifactError, HHVADError, ModelError
-from hhvad.records import HeadId
-from hhvad.resident import client as resident
-from hhvad.resident.client import Message, Report, peer_uid
+from hhvad.errors import HHVADError, ModelError
+from hhvad.resident import client
+from hhvad.resident.lock import remove_folder, start_question
+from hhvad.resident.wire import Connection, Message, Report, peer_uid
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-KEPT_BYTES = 512 * 2**20  # features of siblings that wait for their jobs
 _TICK = 0.1  # seconds between two looks at clients and signals
 _PROGRESS_EVERY = 0.2  # seconds
+_OURS = ("op", "task", "about")  # keys of a message that are not the task's
 
-Key = tuple[Any, ...]
-
-
-class CaptureEngine(Protocol):
-    """What the process needs of `hhvad.mllm.engine.Engine`."""
-
-    @property
-    def info(self) -> Any:
-        """architecture, layers, heads, head_dim, dtype, device, fingerprint."""
-
-    def text(self, prompt: str, n_frames: int) -> str:
-        """The exact text that the model reads."""
-
-    def capture(
-        self,
-        frames: Any,
-        prompts: Sequence[str],
-        *,
-        heads: Sequence[HeadId] | None = None,
-        batch_size: int | Literal["auto"] = "auto",
-        progress: Callable[[int, int], None] | None = None,
-    ) -> list[NDArray[np.float32]]:
-        """Head features a prompt: [S, L, H, D], or [S, n, D] of `heads`."""
+J = TypeVar("J")  # a task's request, checked
+R = TypeVar("R")  # its result
 
 
-Load = Callable[[], CaptureEngine]
+class Task(Protocol[J, R]):
+    """One kind of request. A process makes one of each and keeps it; `compute` runs alone."""
+
+    def read(self, message: Message) -> J:
+        """Check a request. Raises HHVADError."""
+
+    def knows(self, about: str) -> bool:
+        """Whether something is kept for requests about this."""
+
+    def kept(self, model: Any, job: J, report: Report) -> R | None:
+        """A result that needs no computation any more."""
+
+    def compute(self, model: Any, job: J, report: Report) -> R:
+        """The result; `report` gets events, and raises where nobody waits for the job."""
+
+    def write(self, model: Any, job: J, result: R) -> Message:
+        """Write the artifact; what the last event says of it."""
+
+
+Find = Callable[[str], Task[Any, Any]]
+Load = Callable[[], Any]
 
 
 class _Gone(Exception):
-    """The job's client hung up while its features were being computed."""
+    """The job's client hung up while its result was being computed."""
 
 
 @dataclass
-class Job:
-    """One request, checked: what to compute and where to write it."""
+class _Job:
+    """One request on its way through this process."""
 
-    frames: Path
-    out: Path
-    prompt: str
-    prompt_id: str
-    siblings: tuple[str, ...]
-    heads: tuple[HeadId, ...] | None
-    batch_size: int | Literal["auto"]
-    model_name: str
-    revision: str | None
-    provenance: dict[str, Any]
-    segments: NDArray[np.int64]  # [S, 2]
-    shape: tuple[int, ...]  # of the frames, [S, F, H, W, 3]
-    identity: Key  # of the frames file's content
+    task: Task[Any, Any]
+    content: Any  # what the task has read
     events: queue.SimpleQueue[Message | None] = field(default_factory=queue.SimpleQueue)
     saw_loading: bool = False
-    was_kept: bool = False  # answered from a sibling's pass
+    was_kept: bool = False  # answered without a computation of its own
     gone: bool = False  # nobody waits for it any more
-
-    @classmethod
-    def read(cls, message: Message) -> Job:
-        """Check a request and the header of its frames file. Raises ArtifactError, ConfigError."""
-        from hhvad.artifacts.hdf5 import open_artifact
-
-        path = Path(message["frames"])
-        with open_artifact(path, "frames") as (file, provenance):
-            missing = [name for name in ("frames", "segments") if name not in file]
-            missing += [name for name in _SAMPLING if name not in provenance]
-            shape = () if missing else file["frames"].shape
-            segments: Any = None if missing else file["segments"][()]
-        if missing:
-            raise ArtifactError(f"{path}: {missing[0]!r} is absent; delete the file and rerun")
-        if len(shape) != 5 or 0 in shape:
-            raise ArtifactError(f"{path}: holds no frames (shape {list(shape)}); sample them again")
-        found = path.stat()
-        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        return cls(
-            frames=path,
-            out=Path(message["out"]),
-            prompt=message["prompt"],
-            prompt_id=message["prompt_id"],
-            siblings=tuple(dict.fromkeys(message["siblings"])),
-            heads=_wanted_heads(message),
-            batch_size=message["batch_size"],
-            model_name=message["model_name"],
-            revision=message["revision"],
-            provenance=provenance,
-            segments=segments,
-            shape=shape,
-            identity=(str(path), *identity, repr(sorted(provenance.items()))),
-        )
 
     def pending(self) -> Iterator[Message]:
         """The events that nobody has sent yet."""
@@ -140,66 +88,24 @@ class Job:
             if event is not None:
                 yield event
 
-    def key(self, prompt: str) -> Key:
-        """What the features of this job under `prompt` depend on, for one loaded model."""
-        return (*self.identity, self.heads, self.batch_size, prompt)
+
+def _content(message: Message) -> Message:
+    return {key: value for key, value in message.items() if key not in _OURS}
 
 
-_SAMPLING = (
-    *("video", "view", "frames", "segment_length", "size", "resize"),
-    *("fps", "n_frames", "decoder"),
-)
-
-
-def _wanted_heads(message: Message) -> tuple[HeadId, ...] | None:
-    if message["experts"] is not None:
-        from hhvad.artifacts import hdf5 as artifacts
-
-        file = artifacts.read(message["experts"], "experts", ("experts",))
-        for key, wanted in (("model", message["model_name"]), ("revision", message["revision"])):
-            found = file.provenance.get(key)
-            if found != wanted:
-                raise ArtifactError(
-                    f"{file.path}: its experts are those of {key} {found!r}, not of {wanted!r}; "
-                    "identify the heads of this model"
-                )
-        return tuple(HeadId(int(layer), int(head)) for layer, head in file["experts"])
-    if message["heads"] is None:
-        return None
-    return tuple(HeadId(layer, head) for layer, head in message["heads"])
-
-
-def features_of(
-    engine: CaptureEngine, job: Job, prompts: Sequence[str], report: Report
-) -> list[NDArray[np.float32]]:
-    """The features of a job's frames under each of `prompts`.
-
-    `report` gets `progress` events, and the engine's log as `note` events. Raises what the engine
-    raises, ArtifactError where the frames are damaged.
-    """
-    from hhvad.artifacts.hdf5 import open_artifact
-
+def _calm(report: Report) -> Report:
+    """The same, with `progress` events only now and then; the last one always."""
     reported = 0.0
 
-    def progress(done: int, total: int) -> None:
+    def calm(event: Message) -> None:
         nonlocal reported
-        now = time.monotonic()
-        if now - reported > _PROGRESS_EVERY or done == total:
-            reported = now
-            report({"event": "progress", "done": done, "total": total})
+        if event["event"] == "progress" and event["done"] != event["total"]:
+            if time.monotonic() - reported < _PROGRESS_EVERY:
+                return
+            reported = time.monotonic()
+        report(event)
 
-    with _notes(report), open_artifact(job.frames, "frames") as (file, _):
-        try:
-            return engine.capture(
-                file["frames"],
-                prompts,
-                heads=job.heads,
-                batch_size=job.batch_size,
-                progress=progress,
-            )
-        except (RuntimeError, KeyError) as error:  # the engine's: not to be told as a damaged file
-            failure = error
-    raise failure
+    return calm
 
 
 @contextmanager
@@ -220,77 +126,44 @@ def _notes(report: Report) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def write_features(engine: CaptureEngine, job: Job, features: NDArray[np.float32]) -> None:
-    """Write a job's features with all that they were made from."""
-    import numpy as np
-
-    from hhvad.artifacts import hdf5 as artifacts
-
-    arrays: dict[str, NDArray[Any]] = {
-        "features": features.astype(np.float32, copy=False),
-        "segments": job.segments.astype(np.int64, copy=False),
-    }
-    if job.heads is not None:
-        arrays["heads"] = np.array(job.heads, dtype=np.int64).reshape(-1, 2)
-    given, info = job.provenance, engine.info
-    provenance = {
-        "video": given["video"],
-        "model": job.model_name,
-        "revision": job.revision,
-        "fingerprint": info.fingerprint,
-        "architecture": info.architecture,
-        "dtype": info.dtype,
-        "prompt": job.prompt_id,
-        "prompt_text": job.prompt,
-        "view": given["view"],
-        "sampling": {k: given[k] for k in ("frames", "segment_length", "size", "resize")},
-        "decoder": given["decoder"],
-        "fps": given["fps"],
-        "n_frames": given["n_frames"],
-    }
-    artifacts.write(job.out, "features", arrays, provenance)
-
-
-def capture_here(load: Load, message: Message, report: Report) -> Message:
+def do_here(load: Load, find: Find, message: Message, report: Report) -> Message:
     """Do one job in this process: the same code, the same bytes, without the resident."""
-    job = Job.read(message)
+    task = find(message["task"])
+    content = task.read(_content(message))
     report({"event": "loading"})
     begin = time.monotonic()
-    engine = load()
-    report(_loaded(engine, time.monotonic() - begin))
-    report({"event": "text", "text": engine.text(job.prompt, job.shape[1])})
+    model = load()
+    report(_loaded(model, time.monotonic() - begin))
     report({"event": "started"})
-    (features,) = features_of(engine, job, [job.prompt], report)
-    write_features(engine, job, features)
-    return _done(job)
+    with _notes(report):
+        result = task.compute(model, content, _calm(report))
+    return _done(task.write(model, content, result), kept=False)
 
 
-def _loaded(engine: CaptureEngine, seconds: float) -> Message:
-    info = engine.info
-    what = f"{info.architecture}, {info.layers} layers x {info.heads} heads, {info.dtype}"
-    where = f"{info.device}, process {os.getpid()},"
-    return {"event": "loaded", "what": f"{what} on {where}", "seconds": round(seconds, 3)}
+def _loaded(model: Any, seconds: float) -> Message:
+    what = f"{model}, process {os.getpid()},"
+    return {"event": "loaded", "what": what, "seconds": round(seconds, 3)}
 
 
-def _done(job: Job) -> Message:
-    return {"event": "done", "segments": job.shape[0], "kept": job.was_kept}
+def _done(said: Message, *, kept: bool) -> Message:
+    return {"event": "done", **said, "kept": kept}
 
 
 class Server:
     """Accepts connections until idle, stopped, terminated or spoilt. Its log is stderr."""
 
-    def __init__(self, listener: socket.socket, load: Load, idle_timeout: float) -> None:
+    def __init__(
+        self, listener: socket.socket, load: Load, find: Find, idle_timeout: float
+    ) -> None:
         self._listener = listener
         self._load = load
+        self._find = find
         self._idle_timeout = idle_timeout
         self._worker = ThreadPoolExecutor(max_workers=1)
-        self._engine: Future[CaptureEngine] | None = None
+        self._model: Future[Any] | None = None
         self._lock = threading.Lock()  # of all that follows
-        self._open: dict[int, str] = {}  # frames path of each job that is not answered yet
-        self._kept: OrderedDict[Key, NDArray[np.float32]] = OrderedDict()
-        self._delivered: set[Key] = set()
-        self._texts: dict[tuple[str, int], str] = {}  # by prompt and number of frames
-        self._told: set[str] = set()
+        self._tasks: dict[str, Task[Any, Any]] = {}
+        self._open: dict[int, str] = {}  # what each job is about that is not answered yet
         self._seconds = 0.0  # that the load took
         self._number = 0
         self._idle_since = time.monotonic()
@@ -305,10 +178,10 @@ class Server:
         self._listener.settimeout(_TICK)
         while not self._is_over():
             try:
-                connection, _ = self._listener.accept()
+                end, _ = self._listener.accept()
             except TimeoutError:
                 continue
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(end,), daemon=True).start()
         self._listener.close()
 
     def _is_over(self) -> bool:
@@ -318,82 +191,88 @@ class Server:
             self._leaving = self.terminated or done
             return self._leaving
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, end: socket.socket) -> None:
         """One connection: one request."""
-        with connection:
-            connection.settimeout(None)
-            if peer_uid(connection) != os.getuid():
+        end.settimeout(None)
+        with Connection(end) as connection:
+            if peer_uid(end) != os.getuid():
                 _log("refused a request of another user")
                 return
             try:
-                message = resident.receive(connection)
+                message = connection.receive()
                 if message is None:
                     return
-                if message.get("op") == "capture":
-                    self._capture(connection, message)
+                if message.get("op") == "task":
+                    self._do(connection, message)
                 elif message.get("op") == "status":
-                    resident.send(connection, self._status(str(message.get("frames"))))
+                    connection.send(self._status(str(message.get("about"))))
                 elif message.get("op") == "stop":
-                    resident.send(connection, self._stop(message.get("allocation")))
+                    connection.send(self._stop(message.get("allocation")))
             except ConnectionError as error:  # of this one client; its job is dropped
                 _log(f"a client hung up: {error}")
 
-    def _status(self, frames: str) -> Message:
+    def _status(self, about: str) -> Message:
         with self._lock:
-            knows = frames in self._open.values() or any(key[0] == frames for key in self._kept)
+            tasks = self._tasks.values()
+            knows = about in self._open.values() or any(task.knows(about) for task in tasks)
             return {"event": "status", "waiting": len(self._open), "knows": knows}
 
     def _stop(self, allocation: list[str] | None) -> Message:
         with self._lock:
-            stops = allocation is None or allocation == resident.allocation()
+            stops = allocation is None or allocation == client.allocation()
             self._stopping = self._stopping or stops
             return {"event": "stop", "stops": stops, "waiting": len(self._open)}
 
-    def _capture(self, connection: socket.socket, message: Message) -> None:
+    def _do(self, connection: Connection, message: Message) -> None:
         with self._lock:
             if self._leaving or self._spoilt:
                 return  # without a hello: the client asks again
             self._number += 1
             number = self._number
-            self._open[number] = str(message.get("frames"))
+            self._open[number] = str(message.get("about"))
         try:
-            resident.send(connection, {"event": "hello", "pid": os.getpid()})
+            connection.send({"event": "hello", "pid": os.getpid()})
             last = self._answer(connection, message)
             if last is not None:
-                resident.send(connection, last)
+                connection.send(last)
         finally:
             with self._lock:
                 del self._open[number]
                 self._idle_since = time.monotonic()
 
-    def _answer(self, connection: socket.socket, message: Message) -> Message | None:
+    def _answer(self, connection: Connection, message: Message) -> Message | None:
         """A job from its request to its last event; None where either side has gone."""
         try:
-            job = Job.read(message)
-            engine = self._the_engine()
-            if not engine.done():
+            task = self._task(str(message.get("task")))
+            job = _Job(task, task.read(_content(message)))
+            model = self._the_model()
+            if not model.done():
                 job.saw_loading = True
-                resident.send(connection, {"event": "loading"})
-            engine.add_done_callback(lambda done: self._tell_loaded(done, job))
-            features = self._take_kept(job)
-            if features is None:
+                connection.send({"event": "loading"})
+            model.add_done_callback(lambda done: self._tell_loaded(done, job))
+            result = self._take_kept(model.result(), job) if _is_loaded(model) else None
+            if result is None:
                 future = self._submit(job)
                 if future is None or not self._follow(connection, job, future):
                     return None
-                features = future.result()
+                result = future.result()
             for event in job.pending():
-                resident.send(connection, event)
+                connection.send(event)
             with self.writing:
-                write_features(engine.result(), job, features)
+                said = task.write(model.result(), job.content, result)
         except HHVADError as error:
             return _error(error)
         except (_Gone, CancelledError):
             return None
-        with self._lock:
-            self._delivered.add(job.key(job.prompt))
-        return _done(job)
+        return _done(said, kept=job.was_kept)
 
-    def _submit(self, job: Job) -> Future[NDArray[np.float32]] | None:
+    def _task(self, name: str) -> Task[Any, Any]:
+        with self._lock:
+            if name not in self._tasks:
+                self._tasks[name] = self._find(name)
+            return self._tasks[name]
+
+    def _submit(self, job: _Job) -> Future[Any] | None:
         """Queue a job; None where the worker takes no more since this process is spoilt."""
         try:
             future = self._worker.submit(self._compute, job)
@@ -402,21 +281,19 @@ class Server:
         future.add_done_callback(lambda _: job.events.put(None))
         return future
 
-    def _follow(
-        self, connection: socket.socket, job: Job, future: Future[NDArray[np.float32]]
-    ) -> bool:
+    def _follow(self, connection: Connection, job: _Job, future: Future[Any]) -> bool:
         """Pass a job's events on until it is computed; False where that came to nothing."""
         try:
             while True:
                 try:
                     event = job.events.get(timeout=_TICK)
                 except queue.Empty:
-                    if self._leaving or _has_gone(connection):
+                    if self._leaving or connection.has_gone():
                         return False
                     continue
                 if event is None:
                     break
-                resident.send(connection, event)
+                connection.send(event)
         finally:
             job.gone = True
             future.cancel()
@@ -430,128 +307,66 @@ class Server:
         self._worker.shutdown(wait=False, cancel_futures=True)
         text = "".join(traceback.format_exception(failure))
         _log(text)
-        resident.send(connection, {"event": "bug", "traceback": text})
+        connection.send({"event": "bug", "traceback": text})
         return False
 
-    def _the_engine(self) -> Future[CaptureEngine]:
+    def _the_model(self) -> Future[Any]:
         """The model, which the first job has loaded."""
         with self._lock:
-            if self._engine is None:
-                self._engine = self._worker.submit(self._timed_load)
-            return self._engine
+            if self._model is None:
+                self._model = self._worker.submit(self._timed_load)
+            return self._model
 
-    def _timed_load(self) -> CaptureEngine:
+    def _timed_load(self) -> Any:
         begin = time.monotonic()
         try:
-            engine = self._load()
+            model = self._load()
         except HHVADError:
             self._spoilt = True  # let the next job try again, in a new process
             raise
         self._seconds = time.monotonic() - begin
-        return engine
+        return model
 
-    def _tell_loaded(self, engine: Future[CaptureEngine], job: Job) -> None:
+    def _tell_loaded(self, model: Future[Any], job: _Job) -> None:
         """Tell a job that the load is over; with its time where the job has waited for it."""
-        if engine.exception() is None:
+        if model.exception() is None:
             seconds = self._seconds if job.saw_loading else 0.0
-            job.events.put(_loaded(engine.result(), seconds))
+            job.events.put(_loaded(model.result(), seconds))
 
-    def _take_kept(self, job: Job) -> NDArray[np.float32] | None:
-        """Features that a sibling's pass has left for this job."""
-        with self._lock:
-            features = self._kept.pop(job.key(job.prompt), None)
-        if features is not None:
-            job.was_kept = True
-            self._tell_text(job)
-        return features
+    def _take_kept(self, model: Any, job: _Job) -> Any:
+        kept = job.task.kept(model, job.content, job.events.put)
+        job.was_kept = kept is not None
+        return kept
 
-    def _tell_text(self, job: Job) -> None:
-        """Each wording's exact text, once: to the first job that asks it."""
-        with self._lock:
-            text = self._texts.get((job.prompt, job.shape[1]))
-            if text is not None and text not in self._told:
-                self._told.add(text)
-                job.events.put({"event": "text", "text": text})
-
-    def _compute(self, job: Job) -> NDArray[np.float32]:
-        """In the worker: the features of one job; those of its siblings are kept."""
-        if self._engine is None or job.gone:
+    def _compute(self, job: _Job) -> Any:
+        """In the worker: the result of one job."""
+        if self._model is None or job.gone:
             raise _Gone
-        engine = self._engine.result()
-        kept = self._take_kept(job)
+        model = self._model.result()
+        kept = self._take_kept(model, job)
         if kept is not None:
             return kept
-        job.events.put({"event": "started"})
-        self._read_text(engine, job, job.prompt)
-        self._tell_text(job)
-        prompts = [job.prompt, *self._wanted_siblings(engine, job)]
-        begin = time.monotonic()
 
         def report(event: Message) -> None:
             if job.gone or self._leaving:
                 raise _Gone
             job.events.put(event)
 
-        features, *others = features_of(engine, job, prompts, report)
-        seconds = time.monotonic() - begin
-        _log(f"{job.frames}: {job.shape[0]} segments x {len(prompts)} prompts in {seconds:.2f} s")
-        with self._lock:
-            for sibling, other in zip(prompts[1:], others, strict=True):
-                self._kept[job.key(sibling)] = other
-            while sum(array.nbytes for array in self._kept.values()) > KEPT_BYTES:
-                self._kept.popitem(last=False)
-        return features
+        job.events.put({"event": "started"})
+        with _notes(report):
+            return job.task.compute(model, job.content, _calm(report))
 
-    def _read_text(self, engine: CaptureEngine, job: Job, prompt: str) -> None:
-        known = (prompt, job.shape[1])
-        if known not in self._texts:
-            self._texts[known] = engine.text(*known)
 
-    def _wanted_siblings(self, engine: CaptureEngine, job: Job) -> list[str]:
-        """The siblings still to be computed, as many as can be kept."""
-        info = engine.info
-        heads = info.layers * info.heads if job.heads is None else len(job.heads)
-        room = KEPT_BYTES // (4 * job.shape[0] * heads * info.head_dim)
-        wanted: list[str] = []
-        for text in job.siblings:
-            with self._lock:
-                known = job.key(text) in self._kept or job.key(text) in self._delivered
-            if known or text == job.prompt or len(wanted) == room:
-                continue
-            try:
-                self._read_text(engine, job, text)
-            except HHVADError:  # its own job will say so
-                continue
-            wanted.append(text)
-        return wanted
+def _is_loaded(model: Future[Any]) -> bool:
+    return model.done() and model.exception() is None
 
 
 def _error(error: HHVADError) -> Message:
     return {"event": "error", "kind": type(error).__name__, "message": str(error)}
 
 
-def _has_gone(connection: socket.socket) -> bool:
-    """Whether the client has hung up: it sends nothing after its request."""
-    try:
-        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except ConnectionError:
-        return True
-    return True
-
-
 def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def default_load(
-    model: str, *, revision: str | None, dtype: str, device: str, threads: int | None
-) -> CaptureEngine:
-    """Load the model with the real engine."""
-    from hhvad.mllm.engine import Engine
-
-    return Engine.load(model, revision=revision, dtype=dtype, device=device, threads=threads)
 
 
 def main(
@@ -566,28 +381,29 @@ def main(
     dtype: str,
     device: str,
     threads: int | None,
-    load: Callable[..., CaptureEngine] = default_load,
+    load: Callable[..., Any],
+    find: Find,
 ) -> None:
     """`hhvad serve-model`: go on in the background as the resident process of `folder`.
 
     lock and listener are inherited file descriptors. Returns only by raising ModelError, before it
     goes into the background.
     """
-    if resident.code_version() != code:
+    if client.code_version() != code:
         raise ModelError("the code of hhvad has just changed; run again")
     if os.fork():
         os._exit(0)
     os.set_inheritable(lock, False)
     os.set_inheritable(listener, False)
 
-    def loading() -> CaptureEngine:
+    def loading() -> Any:
         _count_load(device)
-        engine = load(model, revision=revision, dtype=dtype, device=device, threads=threads)
-        if resident.code_version.__wrapped__() != code:
+        loaded = load(model, revision=revision, dtype=dtype, device=device, threads=threads)
+        if client.code_version.__wrapped__() != code:
             raise ModelError("the code of hhvad changed while the model was loaded; run again")
-        return engine
+        return loaded
 
-    server = Server(socket.socket(fileno=listener), loading, idle_timeout)
+    server = Server(socket.socket(fileno=listener), loading, find, idle_timeout)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: setattr(server, "terminated", True))
     server.run()
@@ -612,7 +428,7 @@ def _leave(folder: Path) -> None:
         folder.rename(leaving)  # at once: no job sees half of it
     shutil.rmtree(leaving, ignore_errors=True)
     try:
-        with resident.start_question(timeout=2.0):
-            resident.remove_folder(leaving)  # and the runtime folder, if this was the last
+        with start_question(timeout=2.0):
+            remove_folder(leaving)  # and the runtime folder, if this was the last
     except HHVADError:
         _log("the runtime folder is in use")

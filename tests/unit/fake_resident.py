@@ -45,10 +45,13 @@ class FakeEngine:
             raise RuntimeError("a bug while loading")
         return cls(behaviour)
 
-    def text(self, prompt, n_frames):
-        return f"<{n_frames} frames> {prompt}"
+    def __str__(self):
+        return "fake"
 
-    def capture(self, frames, prompts, *, heads=None, batch_size="auto", progress=None):
+    def text(self, prompt, n_frames, size=None, system=""):
+        return f"{system}<{n_frames} frames> {prompt}"
+
+    def capture(self, frames, prompts, *, system="", heads=None, batch_size="auto", progress=None):
         if self.behaviour.get("log"):
             with Path(self.behaviour["log"]).open("a") as file:
                 file.write(json.dumps([os.getpid(), list(prompts)]) + "\n")
@@ -82,12 +85,14 @@ def run_client(job):
 
     here = [resident.Holding("model", device="cpu")]
     command = (sys.executable, "-P", str(Path(__file__).resolve()))
-    resident.Resident(here, command=command).capture(json.loads(job), lambda event: None)
+    resident.Resident(here, command=command).ask(json.loads(job), lambda event: None)
 
 
 def main():
     import argparse
 
+    from hhvad.cli.models import _load
+    from hhvad.mllm.tasks import find
     from hhvad.resident import client as resident
     from hhvad.resident import server as serve
 
@@ -102,7 +107,7 @@ def main():
     if arguments["code"] != "another":  # whoever edits the package while its tests run
         resident.code_version = cache(lambda: arguments["code"])
     real = json.loads(os.environ.get("FAKE_ENGINE", "{}")).get("real")
-    serve.main(**arguments, load=serve.default_load if real else FakeEngine.load)
+    serve.main(**arguments, load=_load if real else FakeEngine.load, find=find)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_provenance_says_what_it_was_made_from(tmp_path):
 
 
 def test_another_schema_is_refused(tmp_path):
-    with pytest.raises(ArtifactError, match=r"f\.h5: schema is 'features' version 1, expected 'sc"):
+    with pytest.raises(ArtifactError, match=r"f\.h5: schema is 'features' version 2, expected 'sc"):
         artifacts.read(features(tmp_path), "scorer")
 
 

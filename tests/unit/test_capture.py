@@ -42,7 +42,7 @@ class Family:
     frames: np.ndarray
     model_class: str
 
-    def inputs(self, segment: np.ndarray, prompt: str) -> dict[str, Any]:
+    def inputs(self, segment: np.ndarray, prompt: str, before: str = "") -> dict[str, Any]:
         """Everything that a plain forward pass takes, written independently of the adapters."""
         words = transformers.AutoTokenizer.from_pretrained(self.folder)
         pixels = torch.tensor(segment).permute(0, 3, 1, 2).float() / 255
@@ -68,7 +68,7 @@ class Family:
                 "pixel_values_videos": qwen_patches(pixels, 8, 2),
                 "video_grid_thw": torch.tensor([[steps, 4, 6]]),
             }
-        text = f"<|im_start|>user\n{shown}{prompt}<|im_end|>\n<|im_start|>assistant\n"
+        text = f"{before}<|im_start|>user\n{shown}{prompt}<|im_end|>\n<|im_start|>assistant\n"
         ids = words(text, return_tensors="pt").input_ids
         if self.name.startswith("qwen"):
             video = words.convert_tokens_to_ids("<|video_pad|>")
@@ -180,6 +180,39 @@ def test_features_equal_a_plain_full_pass(family):
         assert got.shape == (SEGMENTS, text.num_hidden_layers, heads, head_dim)
         assert np.abs(want).mean() > 0.05  # features worth comparing
         np.testing.assert_allclose(got, want, atol=1e-5, rtol=0)
+
+
+def test_a_system_message_stands_before_the_frames(family):
+    engine = Engine.load(str(family.folder), device="cpu")
+    found = engine.capture(family.frames[:1], PROMPTS[:2], system="You watch a camera.")
+    model = family.model().eval()
+    before = "<|im_start|>system\nYou watch a camera.<|im_end|>\n"
+    for got, prompt in zip(found, PROMPTS, strict=False):
+        want = full_pass(model, family.inputs(family.frames[0], prompt, before))
+        np.testing.assert_allclose(got[0], want, atol=1e-5, rtol=0)
+    height, width = family.frames.shape[2:4]
+    passes = engine._plan(PROMPTS, FRAMES, height, width, "You watch a camera.")
+    assert [len(group.suffixes) for group in passes] == [len(PROMPTS)]  # one shared prefix
+
+
+@pytest.mark.parametrize("reaction", ["drops it", "refuses it"])
+def test_a_template_without_a_system_role_gets_it_in_front_of_the_users_text(
+    simple, checkpoint, reaction
+):
+    template = tiny_checkpoints.chatml("{{ '<video>\n' }}")
+    refusal = "{{ raise_exception('no system role') }}" if reaction == "refuses it" else ""
+    known = "{% for message in messages %}"
+    without = known + "{% if message['role'] == 'system' %}" + refusal + "{% else %}"
+    template = template.replace(known, without)
+    template = template.replace(
+        "{{ '<|im_end|>\n' }}{% endfor %}", "{{ '<|im_end|>\n' }}{% endif %}{% endfor %}"
+    )
+    (checkpoint / "chat_template.jinja").write_text(template)
+    engine = Engine.load(str(checkpoint), device="cpu")
+    assert engine.text("a fire", 1, system="You watch.") == (
+        "<|im_start|>user\nYou watch.\nFrame1: <img><IMG_CONTEXT>x4</img>\na fire<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
 
 
 def test_features_do_not_depend_on_companions(family):

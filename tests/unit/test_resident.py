@@ -21,7 +21,10 @@ from fake_resident import FakeEngine
 from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
 from hhvad.errors import ArtifactError, ConfigError, ModelError
+from hhvad.mllm.tasks import capture as capturing
+from hhvad.mllm.tasks import find
 from hhvad.resident import client as resident
+from hhvad.resident import lock, wire
 from hhvad.resident import server as serve
 
 FAKE = (sys.executable, "-P", str(Path(__file__).with_name("fake_resident.py")))
@@ -96,14 +99,15 @@ def write_frames(path, segments=3, seed=0, **provenance):
 
 
 def job_of(frames, out, prompt=PROMPTS[0], **other):
-    job = {"frames": str(frames), "out": str(out), "prompt": prompt, "prompt_id": "p"}
-    job |= {"siblings": PROMPTS, "heads": None, "experts": None, "batch_size": "auto"}
+    job = {"task": "capture", "about": str(frames)}
+    job |= {"frames": str(frames), "out": str(out), "prompt": prompt, "prompt_id": "p"}
+    job |= {"siblings": PROMPTS, "heads": None, "system": "", "batch_size": "auto"}
     return job | {"model_name": "fake", "revision": None} | other
 
 
 def capture(job, report=lambda event: None, device="cpu", idle=30.0):
     holdings = resident.on_devices(resident.Holding("model", device=device))
-    return resident.Resident(holdings, idle_timeout=idle).capture(job, report)
+    return resident.Resident(holdings, idle_timeout=idle).ask(job, report)
 
 
 def lines(path):
@@ -140,7 +144,7 @@ def test_a_kept_answer_is_what_the_job_alone_gives(runtime, fake, tmp_path):
     capture(job_of(frames, tmp_path / "first.h5"))
     assert capture(job_of(frames, tmp_path / "kept.h5", PROMPTS[3]))["kept"]
     alone = job_of(frames, tmp_path / "alone.h5", PROMPTS[3], siblings=[])
-    assert not serve.capture_here(lambda: FakeEngine({}), alone, lambda event: None)["kept"]
+    assert not serve.do_here(lambda: FakeEngine({}), find, alone, lambda event: None)["kept"]
     assert (tmp_path / "kept.h5").read_bytes() == (tmp_path / "alone.h5").read_bytes()
 
 
@@ -161,23 +165,9 @@ def test_changed_frames_or_other_heads_are_not_answered_from_memory(runtime, fak
     assert not capture(job_of(frames, tmp_path / "out.h5", PROMPTS[1]))["kept"]
 
 
-def test_the_heads_of_an_experts_file(runtime, fake, tmp_path):
-    frames = write_frames(tmp_path / "v.h5")
-    experts = tmp_path / "experts.h5"
-    made_of = {"model": "fake", "revision": None}
-    artifacts.write(experts, "experts", {"experts": np.array([[1, 2], [0, 3]])}, made_of)
-    capture(job_of(frames, tmp_path / "few.h5", experts=str(experts)))
-    capture(job_of(frames, tmp_path / "all.h5"))
-    few = artifacts.read(tmp_path / "few.h5", "features")
-    everything = artifacts.read(tmp_path / "all.h5", "features")["features"]
-    assert np.array_equal(few["features"], everything[:, [1, 0], [2, 3]])
-    with pytest.raises(ArtifactError, match="experts are those of model 'fake', not of 'other'"):
-        capture(job_of(frames, tmp_path / "x.h5", experts=str(experts), model_name="other"))
-
-
 def test_what_a_file_says_of_itself(runtime, fake, tmp_path):
     frames = write_frames(tmp_path / "v.h5", segments=4)
-    capture(job_of(frames, tmp_path / "out.h5", revision="abc"))
+    capture(job_of(frames, tmp_path / "out.h5", revision="abc", system="Be brief."))
     artifact = artifacts.read(tmp_path / "out.h5", "features")
     assert artifact["features"].shape == (4, 3, 4, 2)
     assert artifact["features"].dtype == np.float32
@@ -187,6 +177,7 @@ def test_what_a_file_says_of_itself(runtime, fake, tmp_path):
     expected |= {"architecture": "fake", "dtype": "float32", "prompt": "p", "view": "video"}
     expected |= {"prompt_text": PROMPTS[0], "sampling": sampling, "decoder": "decord"}
     expected |= {"fps": 25.0, "n_frames": 192}
+    expected |= {"system": "Be brief.", "text": f"Be brief.<2 frames> {PROMPTS[0]}"}
     found = dict(artifact.provenance)
     found.pop("hhvad")
     assert found == expected
@@ -384,7 +375,7 @@ def server(tmp_path, monkeypatch, idle=30.0, **behaviour):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(folder / "socket"))
         listener.listen()
-        running = serve.Server(listener, lambda: FakeEngine(behaviour), idle)
+        running = serve.Server(listener, lambda: FakeEngine(behaviour), find, idle)
         thread = threading.Thread(target=running.run)
         thread.start()
         try:
@@ -397,48 +388,44 @@ def server(tmp_path, monkeypatch, idle=30.0, **behaviour):
 
 
 def ask(folder, message):
-    with resident.connect(folder, timeout=10) as connection:
-        resident.send(connection, message)
-        events = []
-        while True:
-            event = resident.receive(connection)
-            if event is None:
-                return events
-            events.append(event)
+    with wire.connect(folder, timeout=10) as connection:
+        with suppress(BrokenPipeError):  # refused before it was read
+            connection.send(message)
+        return list(iter(connection.receive, None))
 
 
 def test_another_users_request_is_refused(tmp_path, monkeypatch, capfd):
-    job = job_of(write_frames(tmp_path / "v.h5"), tmp_path / "out.h5") | {"op": "capture"}
+    job = job_of(write_frames(tmp_path / "v.h5"), tmp_path / "out.h5") | {"op": "task"}
     with server(tmp_path, monkeypatch) as folder:
         monkeypatch.setattr(serve, "peer_uid", lambda connection: os.getuid() + 1)
         assert ask(folder, job) == []
         assert not (tmp_path / "out.h5").exists()
-        monkeypatch.setattr(serve, "peer_uid", resident.peer_uid)
+        monkeypatch.setattr(serve, "peer_uid", wire.peer_uid)
         assert ask(folder, job)[-1]["event"] == "done"
     assert "another user" in capfd.readouterr().err
 
 
 def test_a_client_trusts_no_other_users_process(tmp_path, monkeypatch):
     with server(tmp_path, monkeypatch) as folder:
-        monkeypatch.setattr(resident, "peer_uid", lambda connection: os.getuid() + 1)
-        assert resident.connect(folder) is None
+        monkeypatch.setattr(wire, "peer_uid", lambda connection: os.getuid() + 1)
+        assert wire.connect(folder, 10) is None
 
 
-@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\3abc", b"\0\0\0\2[]", b""])
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\xff\n", b"[]\n", b"{", b""])
 def test_garbage_harms_nobody(tmp_path, monkeypatch, garbage):
-    job = job_of(write_frames(tmp_path / "v.h5"), tmp_path / "out.h5") | {"op": "capture"}
+    job = job_of(write_frames(tmp_path / "v.h5"), tmp_path / "out.h5") | {"op": "task"}
     with server(tmp_path, monkeypatch) as folder:
-        with resident.connect(folder, timeout=10) as connection:
-            connection.sendall(garbage)
-            connection.shutdown(socket.SHUT_WR)
+        with wire.connect(folder, timeout=10) as connection:
+            connection.socket.sendall(garbage)
+            connection.socket.shutdown(socket.SHUT_WR)
             with suppress(ConnectionResetError):
-                assert connection.recv(1) == b""
+                assert connection.socket.recv(1) == b""
         assert ask(folder, job)[-1]["event"] == "done"
 
 
 def test_siblings_are_computed_as_far_as_they_can_be_kept(tmp_path, monkeypatch, fake):
-    job = job_of(write_frames(tmp_path / "v.h5"), tmp_path / "out.h5") | {"op": "capture"}
-    monkeypatch.setattr(serve, "KEPT_BYTES", 2 * 3 * 3 * 4 * 2 * 4)  # two siblings' features
+    job = job_of(write_frames(tmp_path / "v.h5"), tmp_path / "out.h5") | {"op": "task"}
+    monkeypatch.setattr(capturing, "KEPT_BYTES", 2 * 3 * 3 * 4 * 2 * 4)  # two siblings' features
     log = str(tmp_path / "captures")
     with server(tmp_path, monkeypatch, log=log) as folder:
         assert ask(folder, job)[-1] == {"event": "done", "segments": 3, "kept": False}
@@ -452,7 +439,7 @@ def test_a_folder_that_others_can_enter_is_refused(runtime, mode):
     folder.mkdir()
     folder.chmod(mode)
     with pytest.raises(ConfigError, match="not a private folder"):
-        resident.runtime_folder()
+        lock.runtime_folder()
 
 
 def test_a_link_instead_of_the_folder_is_refused(runtime, tmp_path):
@@ -460,7 +447,7 @@ def test_a_link_instead_of_the_folder_is_refused(runtime, tmp_path):
     elsewhere.mkdir(mode=0o700)
     (runtime / f"hhvad-{os.getuid()}").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="not a private folder"):
-        resident.runtime_folder()
+        lock.runtime_folder()
 
 
 def test_a_runtime_folder_too_deep_for_a_socket_address(runtime, fake, tmp_path, monkeypatch):
@@ -476,7 +463,7 @@ def test_a_stale_xdg_folder_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.delenv("HHVAD_RUNTIME_DIR", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "absent"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert resident.runtime_folder() == tmp_path / f"hhvad-{os.getuid()}"
+    assert lock.runtime_folder() == tmp_path / f"hhvad-{os.getuid()}"
 
 
 # --- several devices ---
@@ -533,6 +520,8 @@ def test_a_list_of_devices_that_is_none(device):
 def arguments(frames, out, *more, model="."):
     given = ["capture-heads", "--frames", str(frames), "--model", str(model), "--device", "cpu"]
     given += ["--model-name", "tiny", "--prompt-id", "p", "--prompt", PROMPTS[0], "--threads", "1"]
+    given += ["--revision", "", "--dtype", "auto", "--system", "", "--heads", "all"]
+    given += ["--batch-size", "auto", "--resident", "yes", "--idle-timeout", "60"]
     return [*given, "--out", str(out), *more]
 
 
@@ -625,8 +614,6 @@ def test_bad_input_is_one_line_and_no_file(runtime, tmp_path, monkeypatch, capfd
         (["--frames", "absent.h5"], "absent.h5: there is no such file"),
         (["--frames", str(broken)], "broken.h5: is cut off"),
         (["--frames", str(empty)], "'segments' is absent"),
-        (["--experts", "absent.h5"], "absent.h5: there is no such file"),
-        (["--experts", str(frames)], "schema is 'frames'"),
         (["--heads", "1,2,3"], "'1,2,3' is not layer,head"),
         (["--heads", "1,2 1,2"], "each head once"),
         (["--heads", ""], "each head once"),
@@ -652,7 +639,6 @@ def test_bad_input_is_one_line_and_no_file(runtime, tmp_path, monkeypatch, capfd
         ["--idle-timeout", "-1"],
         ["--idle-timeout", "inf"],
         ["--dtype", "int8"],
-        ["--heads", "1,2", "--experts", "e.h5"],
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path, capsys, more):

@@ -6,17 +6,25 @@ import json
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
     InternVLConfig,
     InternVLForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
+    MetaClip2Config,
+    MetaClip2Model,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    SiglipConfig,
+    SiglipModel,
 )
 from transformers.utils import logging
 
@@ -220,3 +228,40 @@ def llava_onevision(folder: Path) -> Path:
     )
     size = {"height": 24, "width": 24}
     return save(LlavaOnevisionForConditionalGeneration(config), words, folder, size=size)
+
+
+def llama(folder: Path, *, tie: bool = False) -> Path:
+    """A text decoder whose template takes strings."""
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] }}"
+        "{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    words = tokenizer([], template)
+    config = LlamaConfig(
+        **TEXT_CONFIG, vocab_size=len(words), num_hidden_layers=3, tie_word_embeddings=tie
+    )
+    model = LlamaForCausalLM(config).eval()
+    randomise(model)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def encoder(folder: Path, kind: str) -> Path:
+    """A CLIP or SigLIP: frames of 16x16, texts of at most 24 tokens that end in <|im_end|>."""
+    words = tokenizer([], "")
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <|im_end|>", special_tokens=[("<|im_end|>", 2)]
+    )
+    side = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    side |= {"num_attention_heads": 2}
+    text = side | {"vocab_size": len(words), "max_position_embeddings": 24, "eos_token_id": 2}
+    vision = side | {"image_size": 16, "patch_size": 8}
+    if kind != "siglip":
+        kinds = {"clip": (CLIPConfig, CLIPModel), "metaclip_2": (MetaClip2Config, MetaClip2Model)}
+        make_config, make_model = kinds[kind]
+        config = make_config(text_config=text, vision_config=vision, projection_dim=24)
+        return save(make_model(config), words, folder, size={"height": 16, "width": 16})
+    config = SiglipConfig(text_config=text | {"projection_size": 32}, vision_config=vision)
+    return save(SiglipModel(config), words, folder, size={"height": 16, "width": 16})

@@ -1,0 +1,1 @@
+"""Models that put frames and texts into one space of unit vectors."""

@@ -1,0 +1,113 @@
+"""One way to load any model: its role follows from the `model_type` of its config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from hhvad.checkpoint import stamp
+from hhvad.errors import ModelError
+from hhvad.mllm import engine
+from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, read_object
+from hhvad.mllm.complete import Messages, complete
+from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
+from hhvad.mllm.head import Answer, end_tokens, output_head
+
+
+def load(
+    model: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+) -> engine.Engine | TextDecoder | Encoder:
+    """A multimodal backbone; a text decoder or an encoder where the checkpoint is one.
+
+    The arguments are those of Engine.load. Raises ModelError.
+    """
+    folder = engine._folder(model, revision)
+    path = folder / "config.json"
+    kind = read_object(path).get("model_type") if path.is_file() else None
+    is_encoder = kind in ENCODERS
+    is_decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if kind in BACKBONES or not (is_encoder or is_decoder):
+        return engine.Engine.load(
+            model, revision=revision, dtype=dtype, device=device, threads=threads
+        )
+    target = engine._device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    engine._check_weights(folder, dtype)
+    with engine._quiet():
+        tokenizer = engine._tokenizer(folder)
+        network = engine._network(
+            folder, "AutoModel" if is_encoder else "AutoModelForCausalLM", dtype
+        )
+    base = network if is_encoder else network.base_model
+    try:
+        base = base.eval().requires_grad_(False).to(target)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"{model}: its weights do not fit into the memory of {target}") from error
+    info = LoadedInfo(
+        architecture=network.config.model_type,
+        dtype=str(base.dtype).removeprefix("torch."),
+        device=str(target),
+        fingerprint=stamp(str(folder)),
+    )
+    if is_encoder:
+        return Encoder(base, tokenizer, Pixels.read(folder), info)
+    head = output_head(folder, network.config, base)
+    return TextDecoder(base, head, tokenizer, end_tokens(folder, tokenizer), info)
+
+
+@dataclass(frozen=True)
+class LoadedInfo:
+    """What a loaded text decoder or encoder is."""
+
+    architecture: str
+    dtype: str
+    device: str
+    fingerprint: str
+
+
+class TextDecoder:
+    """A causal language model that answers chat messages."""
+
+    def __init__(
+        self, decoder: Any, head: Tensor, tokenizer: Any, ends: set[int], info: LoadedInfo
+    ) -> None:
+        self.decoder = decoder
+        self.head = head
+        self.tokenizer = tokenizer
+        self.ends = ends
+        self.info = info
+
+    def __str__(self) -> str:
+        return f"{self.info.architecture}, {self.info.dtype} on {self.info.device}"
+
+    def complete(
+        self,
+        conversations: Sequence[Messages],
+        *,
+        max_tokens: int,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answer]:
+        """What it answers to each conversation (hhvad.mllm.complete)."""
+        return complete(
+            self.decoder,
+            self.head,
+            self.tokenizer,
+            conversations,
+            ends=self.ends,
+            max_tokens=max_tokens,
+            batch_size=batch_size,
+            context=getattr(self.decoder.config, "max_position_embeddings", None),
+            progress=progress,
+        )

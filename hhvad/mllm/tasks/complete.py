@@ -1,0 +1,103 @@
+"""Task `complete`: chat messages to text, greedily."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hhvad.errors import ArtifactError
+from hhvad.mllm.tasks import check_can
+from hhvad.resident.wire import Message, Report
+
+if TYPE_CHECKING:
+    from hhvad.mllm.head import Answer
+
+
+@dataclass(frozen=True)
+class Request:
+    """A file of requests ({id, messages} a line, schema `requests`) and where the answers go."""
+
+    requests: str
+    out: str
+    max_tokens: int
+    batch_size: int
+    model_name: str
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request and the content of its file."""
+
+    request: Request
+    rows: list[dict[str, Any]]
+    provenance: dict[str, Any]
+
+
+class Complete:
+    """The task; it keeps nothing."""
+
+    def read(self, message: Message) -> Job:
+        """Check a request and its file. Raises ArtifactError."""
+        from hhvad.artifacts import texts
+
+        request = Request(**message)
+        file = texts.read(request.requests, "requests")
+        for number, row in enumerate(file.rows, start=2):
+            try:
+                is_good = bool(row["messages"]) and "id" in row
+                is_good &= all(isinstance(m["role"] + m["content"], str) for m in row["messages"])
+            except (KeyError, TypeError):
+                is_good = False
+            if not is_good:
+                raise ArtifactError(
+                    f"{file.path}: line {number} is no request: give id, and messages with role "
+                    "and content"
+                )
+        return Job(request, file.rows, file.provenance)
+
+    def knows(self, about: str) -> bool:
+        """Nothing is kept."""
+        return False
+
+    def kept(self, model: Any, job: Job, report: Report) -> list[Answer] | None:
+        """Nothing is kept."""
+        return None
+
+    def compute(self, model: Any, job: Job, report: Report) -> list[Answer]:
+        """An answer a request."""
+        check_can(model, "complete")
+        answers: list[Answer] = model.complete(
+            [row["messages"] for row in job.rows],
+            max_tokens=job.request.max_tokens,
+            batch_size=job.request.batch_size,
+            progress=lambda done, total: report(
+                {"event": "progress", "done": done, "total": total}
+            ),
+        )
+        return answers
+
+    def write(self, model: Any, job: Job, result: list[Answer]) -> Message:
+        """Write the answers with all that they were made from."""
+        from hhvad.artifacts import texts
+        from hhvad.files import digest
+
+        asked, info = job.request, model.info
+        provenance = {
+            "requests": digest([job.provenance, job.rows]),
+            "made_from": job.provenance,
+            "model": asked.model_name,
+            "revision": asked.revision,
+            "fingerprint": info.fingerprint,
+            "architecture": info.architecture,
+            "dtype": info.dtype,
+            "max_tokens": asked.max_tokens,
+            "batch_size": asked.batch_size,
+        }
+        rows = [
+            {"id": row["id"], "answer": answer.text, "tokens": answer.tokens, "cut": answer.cut}
+            for row, answer in zip(job.rows, result, strict=True)
+        ]
+        texts.write(Path(asked.out), "answers", rows, provenance)
+        return {"segments": len(rows)}
