@@ -42,7 +42,7 @@ class Shot:
 
 
 def shot(seed: int, index: int) -> Shot:
-    """The shot `index` of a course: seven of ten scenes have an anomaly, in half of their frames."""
+    """The shot `index` of a course. Seven of ten scenes have an anomaly, in half of the frames."""
     rng = np.random.default_rng([seed, 3000, index])
     kinds = [kind for kind in ANOMALY_KINDS if kind != UNSEEN_KIND]
     scene = make_scene(rng, str(rng.choice(kinds)) if rng.random() < 0.7 else None)
@@ -76,7 +76,7 @@ def attributes(item: Shot, mirrored: bool) -> NDArray[np.float32]:
 
 
 def texts(shots: list[Shot], rng: np.random.Generator) -> list[Text]:
-    """The phrase of every kind, and for every shot one "first ..., then ..." of it and one other."""
+    """The phrase of each kind; per shot one "First ..., then ..." of it, and one at random."""
     found = [_text([kind], rng) for kind in KINDS]
     for item in shots:
         normal = str(rng.choice(item.scene.kinds))

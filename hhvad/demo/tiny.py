@@ -292,13 +292,13 @@ def train(
     optimiser = torch.optim.AdamW(weights.values(), lr=rate, weight_decay=0.02, betas=(0.9, 0.98))
     losses, before = course.resume(work, weights, optimiser)
     began = time.monotonic()
-    with _Course(work, seed, lessons) as course:
+    with _Course(work, seed, lessons) as clips_drawn:
         for step in range(len(losses), steps):
             since = step if step < look else step - look
             cosine = max(0.02, 0.5 * (1 + np.cos(np.pi * step / steps)))
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, (since + 1) / 100) * cosine
-            clips, items, asked = course.take(step, batch)
+            clips, items, asked = clips_drawn.take(step, batch)
             truth = torch.from_numpy(np.concatenate([shown(item) for item in items]))
             if step < look:
                 visual = network.model.get_image_features(teacher.pixels(clips)).pooler_output
@@ -316,7 +316,7 @@ def train(
             spent = (time.monotonic() - began) / 60
             over = minutes is not None and spent >= minutes
             if (step + 1) % every == 0 or step + 1 == steps or over:
-                course.keep()
+                clips_drawn.keep()
                 course.keep(work, weights, optimiser, losses, before + spent)
                 network.save_pretrained(folder)
                 columns = ("shown", "answers")

@@ -144,12 +144,13 @@ def train(
         picked = np.sort(rng.choice(shots, batch, replace=False))
         items = [pictures.shot(seed, int(index)) for index in picked]
         mirrored = rng.random(batch) < 0.5
-        clips = np.stack(
-            [clip[:, :, ::-1] if flip else clip for clip, flip in zip(known[picked], mirrored)]
+        clips = known[picked]
+        clips[mirrored] = clips[mirrored, :, :, ::-1]
+        shown = np.stack(
+            [pictures.attributes(i, bool(m)) for i, m in zip(items, mirrored, strict=True)]
         )
-        shown = np.stack([pictures.attributes(i, bool(m)) for i, m in zip(items, mirrored)])
         told, matched, ranked = _losses(network, watcher, bias, words, items, clips, shown, rng)
-        loss = matched + 0.3 * ranked + 0.1 * told
+        loss: Any = matched + 0.3 * ranked + 0.1 * told
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)

@@ -162,7 +162,8 @@ def _loss(network: Any, words: Any, lessons: list[tuple[dialogues.Messages, str]
         )
         for asked, answer in lessons
     ]
-    asked, said = ([words(part)["input_ids"] for part in column] for column in zip(*rows))
+    asked = [words(question)["input_ids"] for question, _ in rows]
+    said = [words(answer)["input_ids"] for _, answer in rows]
     length = max(len(a) + len(s) for a, s in zip(asked, said, strict=True))
     ids = torch.full((len(rows), length), words.pad_token_id)
     targets = torch.full((len(rows), length), -100)

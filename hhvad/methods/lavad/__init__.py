@@ -1,1 +1,1 @@
-"""LAVAD: captions of frames, cleaned, summed up and rated by an LLM. Arrays and texts in, scores out."""
+"""LAVAD: an LLM sums up and rates cleaned captions. Arrays and texts in, scores out; no torch."""

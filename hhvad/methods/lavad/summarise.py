@@ -8,7 +8,7 @@ Message = dict[str, str]
 
 
 def join_captions(captions: Sequence[str]) -> str:
-    """The user's turn: one caption per line, as the official code joins them."""
+    """The user's turn: one caption per line, joined as the official code does."""
     return "\n ".join(captions)
 
 
@@ -17,10 +17,12 @@ def summarise_messages(captions: str, system: str) -> list[Message]:
     return [{"role": "system", "content": system}, {"role": "user", "content": captions}]
 
 
-def summary_of(answer: str) -> str:
-    """The part of an answer that is kept: its last line, stripped.
+def summary_of(answer: str, *, exact: bool = False) -> str:
+    """The part of an answer that is kept: its last line that is not blank, stripped.
 
-    Trailing blank lines do not count. The official code keeps what follows the last newline, which
-    is nothing where an answer ends with one.
+    exact: what follows the last newline, as the official code has it. That is nothing where an
+    answer ends in a newline.
     """
-    return answer.rstrip().rpartition("\n")[2].strip()
+    kept = answer if exact else answer.rstrip()
+    kept = kept.rpartition("\n")[2]
+    return kept if exact else kept.strip()
