@@ -43,7 +43,7 @@ def test_a_vector_of_no_length_is_refused():
 
 @pytest.mark.parametrize(
     ("answer", "number"),
-    [("[0.3]", 0.3), ("a [1] [0]", 1.0), ("[5]", None), ("[ 0.3 ]", None), ("0.3", None), ("", None)],
+    [("[0.3]", 0.3), ("a [1] [0]", 1.0), ("[5]", None), ("[ 0.3 ]", None), ("0.3", None)],
 )  # fmt: skip
 def test_numbers_of_answers(answer, number):
     assert rate.read_number(answer) == number
