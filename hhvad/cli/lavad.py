@@ -49,6 +49,19 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--out", required=True, metavar="TSV")
     p.set_defaults(run=_read_ratings)
 
+    p = commands.add_parser("refine-scores", help="correct each window's score by similar windows")
+    p.add_argument("--ratings", required=True, metavar="TSV")
+    p.add_argument("--cleaned", required=True, metavar="JSONL", help="for the windows' frames")
+    p.add_argument("--frame-vectors", required=True, metavar="H5")
+    p.add_argument("--probe", required=True, metavar="JSON")
+    p.add_argument("--stride", required=True, type=int, metavar="FRAMES")
+    p.add_argument(
+        "--share", required=True, type=float, help="of the video's windows; 0: no change"
+    )
+    p.add_argument("--temperature", required=True, type=float)
+    p.add_argument("--out", required=True, metavar="TSV")
+    p.set_defaults(run=_refine_scores)
+
 
 def _clean_captions(arguments: Namespace) -> None:
     import numpy as np
@@ -155,6 +168,37 @@ def _read_ratings(arguments: Namespace) -> None:
         )
     ]
     write_tsv(arguments.out, ("centre", "answer", "score", "interpolated"), rows)
+
+
+def _refine_scores(arguments: Namespace) -> None:
+    import numpy as np
+
+    from hhvad.artifacts import hdf5, probe, texts
+    from hhvad.files import read_tsv, write_tsv
+    from hhvad.methods.lavad import refine
+    from hhvad.methods.lavad.index import unit
+    from hhvad.methods.lavad.windows import Windows
+
+    rows = read_tsv(arguments.ratings, ("centre", "score"))
+    scores = np.array([float(row["score"]) for row in rows])
+    if arguments.share:
+        file = hdf5.read(arguments.frame_vectors, "vectors")
+        cleaned = texts.read(arguments.cleaned, "cleaned").rows
+        cut = Windows(
+            np.array([row["centre"] for row in cleaned]), [np.array(r["frames"]) for r in cleaned]
+        )
+        vectors = unit(file["vectors"], arguments.frame_vectors)
+        queries = refine.window_vectors(cut, file["indices"], vectors)
+        scores = refine.by_windows(
+            queries, scores, share=arguments.share, temperature=arguments.temperature
+        )
+    bounds = refine.segments(probe.read(arguments.probe).frames, arguments.stride)
+    table = zip(bounds.tolist(), np.clip(scores, 0, 1).tolist(), strict=True)
+    write_tsv(
+        arguments.out,
+        ("segment", "start_frame", "end_frame", "score"),
+        [(n, start, end, score) for n, ((start, end), score) in enumerate(table)],
+    )
 
 
 def _questions(rows: list[dict[str, Any]]) -> list[str]:
