@@ -41,6 +41,29 @@ def add_commands(commands: Any) -> None:
     model.add_argument("--minutes", type=float, help="stop then; the same command goes on later")
     model.set_defaults(run=_train_demo_model)
 
+    clip = commands.add_parser(
+        "train-demo-clip", help="train the tiny CLIP on procedural scenes and their captions"
+    )
+    _add_course(clip, steps=2400, batch=12)
+    clip.add_argument("--shots", type=int, default=8000, help="of six frames, in the whole course")
+    clip.set_defaults(run=_train_demo_clip)
+
+    llm = commands.add_parser(
+        "train-demo-llm", help="train the tiny LLM to sum up and rate captions"
+    )
+    _add_course(llm, steps=2000, batch=20)
+    llm.set_defaults(run=_train_demo_llm)
+
+
+def _add_course(parser: Any, *, steps: int, batch: int) -> None:
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="of the checkpoint")
+    parser.add_argument("--work", required=True, metavar="FOLDER", help="optimiser state")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--batch", type=int, default=batch, help="lessons per step")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help="stop then; the same command goes on later")
+
 
 def _make_demo_video(arguments: argparse.Namespace) -> None:
     from hhvad.demo.encode import encode
@@ -87,4 +110,30 @@ def _train_demo_model(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"--minutes {arguments.minutes:g} are over before the training is: run the same "
             "command again to go on"
+        )
+
+
+def _train_demo_clip(arguments: argparse.Namespace) -> None:
+    from hhvad.demo.train_clip import train
+
+    _finish(train(arguments.out, arguments.work, shots=arguments.shots, **_course(arguments)))
+
+
+def _train_demo_llm(arguments: argparse.Namespace) -> None:
+    from hhvad.demo.train_llm import train
+
+    _finish(train(arguments.out, arguments.work, **_course(arguments)))
+
+
+def _course(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("steps", "batch", "seed", "threads", "minutes")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _finish(finished: bool) -> None:
+    from hhvad.errors import ConfigError
+
+    if not finished:
+        raise ConfigError(
+            "--minutes are over before the training is: run the same command again to go on"
         )

@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import InternVLConfig, InternVLForConditionalGeneration, PreTrainedTokenizerFast
 
+from hhvad.demo import course
 from hhvad.demo.lessons import FRAMES, SHOWN, Lesson, clip, corpus, lesson, questions, shown
-from hhvad.errors import ConfigError
-from hhvad.files import atomic_path, read_json, write_json, write_tsv
+from hhvad.files import read_json, write_json
 from hhvad.media.resize import resize
 from hhvad.mllm.engine import Engine
 
@@ -278,7 +276,7 @@ def train(
         "threads": threads,
         "torch": str(torch.__version__),
     }
-    _require_same_settings(work, settings)
+    course.require_same_settings(work, settings)
     if not (work / "state.safetensors").is_file() or not (folder / "config.json").is_file():
         build(folder, seed)
     torch.set_num_threads(threads)
@@ -292,15 +290,15 @@ def train(
     weights = dict(network.named_parameters())
     weights |= {f"watcher.{name}": value for name, value in watcher.named_parameters()}
     optimiser = torch.optim.AdamW(weights.values(), lr=rate, weight_decay=0.02, betas=(0.9, 0.98))
-    losses, before = _resume(work, weights, optimiser)
+    losses, before = course.resume(work, weights, optimiser)
     began = time.monotonic()
-    with _Course(work, seed, lessons) as course:
+    with _Course(work, seed, lessons) as clips_drawn:
         for step in range(len(losses), steps):
             since = step if step < look else step - look
             cosine = max(0.02, 0.5 * (1 + np.cos(np.pi * step / steps)))
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, (since + 1) / 100) * cosine
-            clips, items, asked = course.take(step, batch)
+            clips, items, asked = clips_drawn.take(step, batch)
             truth = torch.from_numpy(np.concatenate([shown(item) for item in items]))
             if step < look:
                 visual = network.model.get_image_features(teacher.pixels(clips)).pooler_output
@@ -318,53 +316,19 @@ def train(
             spent = (time.monotonic() - began) / 60
             over = minutes is not None and spent >= minutes
             if (step + 1) % every == 0 or step + 1 == steps or over:
-                course.keep()
-                _keep(work, weights, optimiser, losses, before + spent)
+                clips_drawn.keep()
+                course.keep(work, weights, optimiser, losses, before + spent)
                 network.save_pretrained(folder)
-                _describe(folder, settings, losses, before + spent, every)
+                columns = ("shown", "answers")
+                course.describe(folder, settings, columns, losses, before + spent, every)
+                logger.warning(
+                    "step %d of %d, %.0f min: shown %.3f%s",
+                    *(step + 1, steps, before + spent, losses[-1][0]),
+                    "" if step < look else f", answers {losses[-1][1]:.3f}",
+                )
             if over:
                 break
     return len(losses) == steps
-
-
-def _require_same_settings(work: Path, settings: dict[str, Any]) -> None:
-    path = work / "settings.json"
-    if path.is_file():
-        known = read_json(path)
-        for key, value in settings.items():
-            if known.get(key) != value:
-                raise ConfigError(
-                    f"{work} holds a training with {key} {known.get(key)!r}, not {value!r}: go on "
-                    "with the same settings, or delete that folder"
-                )
-    write_json(path, settings)
-
-
-def _describe(
-    folder: Path,
-    settings: dict[str, Any],
-    losses: list[tuple[float, float | None]],
-    spent: float,
-    every: int,
-) -> None:
-    """The settings and the loss curve, beside the weights, and a line for the log."""
-    write_json(
-        folder / "training.json",
-        {**settings, "steps_done": len(losses), "minutes": round(spent, 1)},
-    )
-    rows = []
-    for end in range(every, len(losses) + 1, every):
-        part = losses[end - every : end]
-        answered = [b for _, b in part if b is not None]
-        seen = float(np.mean([a for a, _ in part]))
-        rows.append((end, seen, float(np.mean(answered)) if answered else None))
-    write_tsv(folder / "loss.tsv", ("step", "shown", "answers"), rows)
-    if rows:
-        step, seen, told = rows[-1]
-        tail = "" if told is None else f", answers {told:.3f}"
-        logger.warning(
-            "step %d of %d, %.0f min: shown %.3f%s", step, settings["steps"], spent, seen, tail
-        )
 
 
 def _watched(watcher: torch.nn.Linear, visual: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -401,40 +365,3 @@ def _answered(
         first = torch.stack([layer[..., 0] for layer in out.attentions])  # [L, B, H, T]
         busy = 1 - first.mean(dim=(0, 2))[batch["asking"]].mean()
     return loss, visual, busy
-
-
-def _keep(
-    work: Path,
-    weights: dict[str, Any],
-    optimiser: torch.optim.Optimizer,
-    losses: list[tuple[float, float | None]],
-    spent: float,
-) -> None:
-    tensors = {f"weight.{name}": weight.detach().clone() for name, weight in weights.items()}
-    for name, weight in weights.items():
-        for key, value in optimiser.state.get(weight, {}).items():
-            tensors[f"{key}.{name}"] = value.detach().clone()
-    note = json.dumps({"losses": losses, "minutes": spent})
-    with atomic_path(work / "state.safetensors") as partial:
-        save_file(tensors, partial, {"progress": note})
-
-
-def _resume(
-    work: Path, weights: dict[str, Any], optimiser: torch.optim.Optimizer
-) -> tuple[list[tuple[float, float | None]], float]:
-    """Losses and minutes so far; weights and moments as they were."""
-    path = work / "state.safetensors"
-    if not path.is_file():
-        return [], 0.0
-    with safe_open(path, "pt") as file:
-        progress = json.loads(file.metadata()["progress"])
-        names = set(file.keys())
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.copy_(file.get_tensor(f"weight.{name}"))
-                if f"step.{name}" in names:
-                    optimiser.state[weight] = {
-                        key: file.get_tensor(f"{key}.{name}")
-                        for key in ("step", "exp_avg", "exp_avg_sq")
-                    }
-    return [(a, b) for a, b in progress["losses"]], progress["minutes"]

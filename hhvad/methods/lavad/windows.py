@@ -1,0 +1,61 @@
+"""The windows of a video, and the frames that stand for each. All in frames, 0-based."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hhvad.errors import DataError
+
+Ints = NDArray[np.int64]
+
+
+class Windows(NamedTuple):
+    """Per window its centre and its sampled frames."""
+
+    centres: Ints  # [C]: 0, stride, 2 stride, ... below the number of frames
+    frames: list[Ints]  # C arrays of 1 to `samples` frames, increasing
+
+    def wanted(self) -> Ints:
+        """Every frame that some window needs, increasing."""
+        return np.unique(np.concatenate(self.frames))
+
+
+def grid(n_frames: int, stride: int) -> Ints:
+    """The multiples of `stride` below `n_frames`: window centres, and the captioned frames."""
+    if n_frames < 1 or stride < 1:
+        raise DataError(
+            f"{n_frames} frames at a stride of {stride} give no window; both must be at least 1"
+        )
+    return np.arange(0, n_frames, stride, dtype=np.int64)
+
+
+def windows(
+    n_frames: int, rate: float, *, stride: int, seconds: float, samples: int, on: str
+) -> Windows:
+    """Windows of `seconds` around every grid frame, each with at most `samples` frames.
+
+    A window is [c - h, c + h) cut to the video, h being half of its frames at `rate` per second.
+    on: `exact` samples among all frames of the window, as the official code does. `grid` samples
+    among the multiples of `stride` in it, so that one picture is embedded per stride.
+
+    Raises DataError for a video, stride, window or number of samples below one frame.
+    """
+    centres = grid(n_frames, stride)
+    half = int(seconds * rate) // 2
+    if half < 1 or samples < 1:
+        raise DataError(
+            f"a window of {seconds:g} s at {rate:g} frames per second with {samples} samples "
+            "holds no frame; make lavad's window or samples larger"
+        )
+    step = 1 if on == "exact" else stride
+    found = []
+    for centre in centres.tolist():
+        low, high = max(centre - half, 0), min(centre + half, n_frames)
+        inside = np.arange(-(-low // step) * step, high, step, dtype=np.int64)
+        if len(inside) > samples:
+            inside = inside[np.linspace(0, len(inside) - 1, samples, dtype=np.int64)]
+        found.append(inside)
+    return Windows(centres, found)
