@@ -1,40 +1,46 @@
-# hhvad: from a sheet of videos to scored, localised and reported anomalies (HeadHunt-VAD).
+# hhvad: from a sheet of videos to scored, localised and reported anomalies.
 #
-#   snakemake --cores all                  the demo, or your own videos: edit config/
-#   snakemake --profile slurm              the same on a cluster
-#   snakemake --report report.html         figures and tables in one page
+#   snakemake --cores all                              the demo
+#   snakemake --cores all --configfile config/my.yaml  your own study, whole in itself
+#   snakemake --profile slurm --configfile ...         the same on a cluster
+#   snakemake --report report.html                     figures and tables in one page
 #
-# Read the rules in this order; together they are the method.
+# Read the rules in this order; together they are the methods.
 
 from snakemake.utils import min_version
 
 min_version("9.20")
 
 
-configfile: "config/config.yaml"
+# A config of your own inherits nothing of the demo's.
+if not workflow.overwrite_configfiles:
 
-
-# config's pathvars come before these.
-pathvars:
-    benchmarks="logs/benchmarks",
-    scratch="<results>/scratch",
-
-
-report: "workflow/report/workflow.rst"
+    configfile: "config/config.yaml"
 
 
 include: "rules/common.smk"
 
 
+pathvars:
+    **FOLDERS,
+
+
+report: "workflow/report/workflow.rst"
+
+
 if workflow.remote_exec:
     restart_bundle_as_local_run()
+
+for note in STUDY.notes:
+    logger.info(f"Note: {note}.")
 
 
 include: "rules/demo.smk"
 include: "rules/videos.smk"
-include: "rules/capture.smk"
-include: "rules/heads.smk"
-include: "rules/detect.smk"
+include: "rules/models.smk"
+include: "rules/methods/headhunt.smk"
+include: "rules/methods/motion.smk"
+include: "rules/locate.smk"
 include: "rules/report.smk"
 include: "rules/train.smk"
 
@@ -44,10 +50,13 @@ resource_scopes:
     gpu="local",
 
 
+# What is not configured cannot be made: "no rule produces".
 wildcard_constraints:
-    video=r"[A-Za-z0-9][A-Za-z0-9._=#-]*",
-    model=r"[A-Za-z0-9][A-Za-z0-9._-]*",
-    prompt=r"[A-Za-z0-9][A-Za-z0-9_-]*",
+    video=one_of(STUDY.videos),
+    model=one_of(STUDY.models),
+    method=one_of(STUDY.methods),
+    prompt=one_of(prompt for _, prompt in STUDY.prompts),
+    size=r"[0-9]+x[0-9]+",
     view=r"video|segments",
     split=r"validation|test",
 
@@ -58,7 +67,11 @@ localrules:
     check_annotations,
     label_segments,
     fit_scorer,
-    score_video,
+    score_headhunt,
+    pack_detector,
+    unpack_locator,
+    measure_motion,
+    score_motion,
     calibrate_locator,
     localize_events,
     report_metrics,
@@ -73,14 +86,14 @@ rule all:
     default_target: True
     input:
         annotations="<results>/annotations/test.tsv",
-        results=results_of_annotated_videos,
-        heads=figures_of_heads,
+        results=results_of_methods,
         videos=figures_of_test_videos,
         deleted=deleted_results,
 
 
 onsuccess:
-    remove_leftovers()
+    if not workflow.remote_exec:  # in a bundle others are at work
+        remove_leftovers(FOLDERS, workflow.storage_settings.notemp)
     shell("hhvad stop-resident")
 
 

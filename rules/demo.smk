@@ -15,7 +15,7 @@ rule make_demo_video:
         mem_mb=500,
         runtime=5,
     params:
-        seed=config["demo"]["seed"],
+        seed=STUDY.config.demo.seed,
     shell:
         "hhvad make-demo-video"
         " --video {wildcards.video:q}"

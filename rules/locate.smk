@@ -1,90 +1,64 @@
-# From head features to scores, and from scores to events.
-
-
-rule score_video:
-    """Give each segment its probability of being anomalous."""
-    input:
-        features=f"<results>/heads/{{model}}/segments/{ONLINE}/{{video}}.h5",
-        scorer=SCORER,
-    output:
-        "<results>/scores/{model}/{video}.tsv",
-    log:
-        "<logs>/score_video/{model}/{video}.log",
-    benchmark:
-        "<benchmarks>/score_video/{model}/{video}.tsv"
-    conda:
-        "../envs/light.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    shell:
-        "hhvad score-video"
-        " --features {input.features:q}"
-        " --scorer {input.scorer:q}"
-        " --out {output:q} 2> {log:q}"
+# From scores to events, for every method alike.
 
 
 rule calibrate_locator:
-    """Choose smoothing and threshold on the validation videos; the result is the detector."""
+    """Choose smoothing and threshold on the validation videos."""
     input:
-        scorer="<results>/scorer/{model}.h5",
-        scores=validation_scores,
-        probes=validation_probes,
+        scores=scores_of("validation"),
+        probes=probes_of(VALIDATION),
         annotations="<results>/annotations/validation.tsv",
     output:
-        detector="<results>/detector/{model}.h5",
-        summary="<results>/detector/{model}.json",
+        "<results>/locator/{method}.json",
     log:
-        "<logs>/calibrate_locator/{model}.log",
+        "<logs>/calibrate_locator/{method}.log",
     benchmark:
-        "<benchmarks>/calibrate_locator/{model}.tsv"
+        "<benchmarks>/calibrate_locator/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(FITTED),
     conda:
         "../envs/light.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        events=VALIDATION_EVENTS,
-        sigmas=grid("sigmas"),
-        taus=grid("taus"),
-        border=config["locator"]["border"],
-        sigma=config["locator"]["sigma"],
-        tau=config["locator"]["tau"],
-        schema=SCHEMA_VERSIONS["detector"],
+        events=[format_events(STUDY.videos[name].events) for name in VALIDATION],
+        sigmas=lambda wildcards: locator_of(wildcards).sigmas.words(),
+        taus=lambda wildcards: locator_of(wildcards).taus.words(),
+        border=lambda wildcards: locator_of(wildcards).border,
+        sigma=lambda wildcards: locator_of(wildcards).sigma,
+        tau=lambda wildcards: locator_of(wildcards).tau,
     shell:
         "hhvad calibrate-locator"
-        " --scorer {input.scorer:q}"
         " --scores {input.scores:q}"
         " --probes {input.probes:q}"
         " --events {params.events:q}"
         " --sigmas {params.sigmas}"
-        " --thresholds {params.taus}"
+        " --taus {params.taus}"
         " --border {params.border}"
-        " --fixed-sigma {params.sigma}"
-        " --fixed-tau {params.tau}"
-        " --out {output.detector:q}"
-        " --summary {output.summary:q} 2> {log:q}"
+        " --sigma {params.sigma}"
+        " --tau {params.tau}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule localize_events:
     """Smooth a video's scores over time and cut out what exceeds the threshold."""
     input:
-        scores="<results>/scores/{model}/{video}.tsv",
-        detector=DETECTOR,
+        scores="<results>/scores/{method}/{video}.tsv",
+        locator="<results>/locator/{method}.json",
         probe="<results>/probe/{video}.json",
     output:
-        scores="<results>/localization/{model}/{video}.tsv",
+        scores="<results>/localization/{method}/{video}.tsv",
         events=report(
-            "<results>/events/{model}/{video}.tsv",
+            "<results>/events/{method}/{video}.tsv",
             caption="../workflow/report/events.rst",
             category="Videos",
-            labels={"video": "{video}", "view": "events"},
+            labels={"method": "{method}", "video": "{video}", "view": "events"},
         ),
-        json="<results>/events/{model}/{video}.json",
+        json="<results>/events/{method}/{video}.json",
     log:
-        "<logs>/localize_events/{model}/{video}.log",
+        "<logs>/localize_events/{method}/{video}.log",
     benchmark:
-        "<benchmarks>/localize_events/{model}/{video}.tsv"
+        "<benchmarks>/localize_events/{method}/{video}.tsv"
     conda:
         "../envs/light.yaml"
     resources:
@@ -93,8 +67,9 @@ rule localize_events:
     shell:
         "hhvad localize-events"
         " --video {wildcards.video:q}"
+        " --method {wildcards.method:q}"
         " --scores {input.scores:q}"
-        " --detector {input.detector:q}"
+        " --locator {input.locator:q}"
         " --probe {input.probe:q}"
         " --out-scores {output.scores:q}"
         " --out-events {output.events:q}"

@@ -7,41 +7,42 @@ rule report_metrics:
         # Events and probes are read too: the job that wrote the scores wrote or read them. Snakemake's
         # time grows with the square of a job's inputs.
         scores=localization_of_labelled_tests,
-        detector=DETECTOR,
+        locator="<results>/locator/{method}.json",
         annotations="<results>/annotations/test.tsv",
     output:
-        metrics="<results>/metrics/{model}.json",
+        metrics="<results>/metrics/{method}.json",
         table=report(
-            "<results>/metrics/{model}.tsv",
+            "<results>/metrics/{method}.tsv",
             caption="../workflow/report/metrics.rst",
             category="Metrics",
-            labels={"model": "{model}", "table": "metrics"},
+            labels={"method": "{method}", "table": "metrics"},
         ),
     log:
-        "<logs>/report_metrics/{model}.log",
+        "<logs>/report_metrics/{method}.log",
     benchmark:
-        "<benchmarks>/report_metrics/{model}.tsv"
+        "<benchmarks>/report_metrics/{method}.tsv"
     conda:
         "../envs/light.yaml"
     resources:
         mem_mb=4000,
         runtime=30,
     params:
-        annotations=annotations_of(TEST),
-        sheet=config["videos"],
-        results=results_folder,
-        dataset=config["dataset"],
-        interval=config["metrics"]["interval"],
-        bootstrap=config["metrics"]["bootstrap"],
-        seed=config["metrics"]["seed"],
+        annotations=STUDY.annotation(TEST),
+        sheet=SHEET,
+        results=FOLDERS["results"],
+        dataset=STUDY.config.dataset,
+        interval=STUDY.config.metrics.interval,
+        bootstrap=STUDY.config.metrics.bootstrap,
+        seed=STUDY.config.metrics.seed,
     shell:
         "hhvad report-metrics"
+        " --method {wildcards.method:q}"
         " --sheet {params.sheet:q}"
-        " --scores-folder {params.results:q}/localization/{wildcards.model:q}"
-        " --events-folder {params.results:q}/events/{wildcards.model:q}"
+        " --scores-folder {params.results:q}/localization/{wildcards.method:q}"
+        " --events-folder {params.results:q}/events/{wildcards.method:q}"
         " --probes-folder {params.results:q}/probe"
-        " --detector {input.detector:q}"
-        " --dataset {params.dataset}"
+        " --locator {input.locator:q}"
+        " --dataset {params.dataset:q}"
         " --interval {params.interval}"
         " --bootstrap {params.bootstrap}"
         " --seed {params.seed}"
@@ -53,21 +54,21 @@ rule plot_video:
     """Draw a video's scores, threshold, annotated and detected events over its thumbnails."""
     input:
         video=video_file,
-        scores="<results>/localization/{model}/{video}.tsv",
-        events="<results>/events/{model}/{video}.tsv",
-        detector=DETECTOR,
+        scores="<results>/localization/{method}/{video}.tsv",
+        events="<results>/events/{method}/{video}.tsv",
+        locator="<results>/locator/{method}.json",
         probe="<results>/probe/{video}.json",
     output:
         report(
-            "<results>/figures/{model}/videos/{video}.png",
+            "<results>/figures/{method}/videos/{video}.png",
             caption="../workflow/report/video.rst",
             category="Videos",
-            labels={"video": "{video}", "view": "figure"},
+            labels={"method": "{method}", "video": "{video}", "view": "figure"},
         ),
     log:
-        "<logs>/plot_video/{model}/{video}.log",
+        "<logs>/plot_video/{method}/{video}.log",
     benchmark:
-        "<benchmarks>/plot_video/{model}/{video}.tsv"
+        "<benchmarks>/plot_video/{method}/{video}.tsv"
     conda:
         "../envs/light.yaml"
     resources:
@@ -82,81 +83,9 @@ rule plot_video:
         " --path {params.path:q}"
         " --scores {input.scores:q}"
         " --events-detected {input.events:q}"
-        " --detector {input.detector:q}"
+        " --locator {input.locator:q}"
         " --probe {input.probe:q}"
         " {params.annotated}"
-        " --out {output:q} 2> {log:q}"
-
-
-rule plot_heads:
-    """Draw the RSS of every head, each prompt's saliency, and how far the prompts agree."""
-    input:
-        experts="<results>/experts/{model}.h5",
-    output:
-        rss=report(
-            "<results>/figures/{model}/rss.svg",
-            caption="../workflow/report/rss.rst",
-            category="Heads",
-            labels={"model": "{model}", "figure": "RSS map"},
-        ),
-        saliency=report(
-            "<results>/figures/{model}/saliency.svg",
-            caption="../workflow/report/saliency.rst",
-            category="Heads",
-            labels={"model": "{model}", "figure": "saliency per prompt"},
-        ),
-        agreement=report(
-            "<results>/figures/{model}/agreement.svg",
-            caption="../workflow/report/agreement.rst",
-            category="Heads",
-            labels={"model": "{model}", "figure": "agreement between prompts"},
-        ),
-    log:
-        "<logs>/plot_heads/{model}.log",
-    benchmark:
-        "<benchmarks>/plot_heads/{model}.tsv"
-    conda:
-        "../envs/light.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    shell:
-        "hhvad plot-heads"
-        " --experts {input.experts:q}"
-        " --out-rss {output.rss:q}"
-        " --out-saliency {output.saliency:q}"
-        " --out-agreement {output.agreement:q} 2> {log:q}"
-
-
-rule plot_features:
-    """Project the experts' features to a plane, beside those of the whole last layer."""
-    input:
-        features=calibration_features,
-        segments=segment_labels,
-        experts="<results>/experts/{model}.h5",
-    output:
-        report(
-            "<results>/figures/{model}/features.svg",
-            caption="../workflow/report/features.rst",
-            category="Heads",
-            labels={"model": "{model}", "figure": "projection of features"},
-        ),
-    log:
-        "<logs>/plot_features/{model}.log",
-    benchmark:
-        "<benchmarks>/plot_features/{model}.tsv"
-    conda:
-        "../envs/light.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        labels=sample_labels,
-    shell:
-        "hhvad plot-features"
-        " --features {input.features:q}"
-        " {params.labels}"
-        " --experts {input.experts:q}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -164,37 +93,37 @@ rule plot_curves:
     """Draw the ROC and the precision-recall curve over all annotated test frames."""
     input:
         # Made from the same scores.
-        metrics="<results>/metrics/{model}.json",
+        metrics="<results>/metrics/{method}.json",
     output:
         roc=report(
-            "<results>/figures/{model}/roc.svg",
+            "<results>/figures/{method}/roc.svg",
             caption="../workflow/report/roc.rst",
             category="Metrics",
-            labels={"model": "{model}", "figure": "ROC"},
+            labels={"method": "{method}", "figure": "ROC"},
         ),
         pr=report(
-            "<results>/figures/{model}/pr.svg",
+            "<results>/figures/{method}/pr.svg",
             caption="../workflow/report/pr.rst",
             category="Metrics",
-            labels={"model": "{model}", "figure": "precision-recall"},
+            labels={"method": "{method}", "figure": "precision-recall"},
         ),
     log:
-        "<logs>/plot_curves/{model}.log",
+        "<logs>/plot_curves/{method}.log",
     benchmark:
-        "<benchmarks>/plot_curves/{model}.tsv"
+        "<benchmarks>/plot_curves/{method}.tsv"
     conda:
         "../envs/light.yaml"
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        annotations=annotations_of(TEST),
-        sheet=config["videos"],
-        results=results_folder,
+        annotations=STUDY.annotation(TEST),
+        sheet=SHEET,
+        results=FOLDERS["results"],
     shell:
         "hhvad plot-curves"
         " --sheet {params.sheet:q}"
-        " --scores-folder {params.results:q}/localization/{wildcards.model:q}"
+        " --scores-folder {params.results:q}/localization/{wildcards.method:q}"
         " --probes-folder {params.results:q}/probe"
         " --metrics {input.metrics:q}"
         " --out-roc {output.roc:q}"

@@ -16,6 +16,10 @@ class Grid(Section):
     last: Annotated[float, Field(gt=0)] = Field(description="The largest value.")
     count: Annotated[int, Field(ge=1)] = Field(description="How many values.")
 
+    def words(self) -> list[float]:
+        """First, last and count, as flags take them."""
+        return [self.first, self.last, self.count]
+
 
 class Locator(Section):
     """From scores to events: smoothing and threshold, calibrated on validation events."""

@@ -1,4 +1,62 @@
-# Robust Head Identification and the scorer, from the captures of the calibration videos.
+# HeadHunt-VAD: Robust Head Identification and the scorer, from captures of the calibration videos.
+
+
+def settings(wildcards):
+    """The keys of a method's entry in the config."""
+    return STUDY.methods[wildcards.method]
+
+
+def calibration_features(wildcards):
+    """Head features of the calibration videos under one prompt; without one named, the online one."""
+    prompt = getattr(wildcards, "prompt", STUDY.online(wildcards.method))
+    method = settings(wildcards)
+    folder = f"<results>/heads/{method.model}/{method.calibration.view}/{prompt}"
+    return [f"{folder}/{name}.h5" for name in CALIBRATION]
+
+
+def features_of_all_prompts(wildcards):
+    """Head features of the calibration videos under every prompt, one prompt after the other."""
+    method = settings(wildcards)
+    folder = f"<results>/heads/{method.model}/{method.calibration.view}"
+    prompts = STUDY.prompts_of(wildcards.method)
+    return [f"{folder}/{prompt}/{name}.h5" for prompt in prompts for name in CALIBRATION]
+
+
+def saliency_of_all_prompts(wildcards):
+    """Saliency under each prompt, in the order of the prompts file."""
+    prompts = STUDY.prompts_of(wildcards.method)
+    return [f"<results>/saliency/{wildcards.method}/{prompt}.h5" for prompt in prompts]
+
+
+def segment_labels(wildcards):
+    """Labels of the calibration videos' segments, where these are the samples."""
+    whole = settings(wildcards).calibration.view == "video"
+    return [] if whole else "<results>/annotations/segments.tsv"
+
+
+def sample_labels(wildcards, input):
+    """The labels of the calibration samples, as a flag."""
+    if input.segments:
+        return join(["--segment-labels", input.segments])
+    return join(["--labels", *(STUDY.videos[name].label for name in CALIBRATION)])
+
+
+def online_features(wildcards):
+    """Head features of a video's segments under the online prompt."""
+    folder = f"{settings(wildcards).model}/segments/{STUDY.online(wildcards.method)}"
+    return f"<results>/heads/{folder}/{wildcards.video}.h5"
+
+
+def features_of_annotated_tests(wildcards):
+    """Head features of the annotated test videos' segments under the online prompt."""
+    folder = f"{settings(wildcards).model}/segments/{STUDY.online(wildcards.method)}"
+    return [f"<results>/heads/{folder}/{name}.h5" for name in STUDY.annotated]
+
+
+def scorer_of(wildcards):
+    """The fitted scorer, or the frozen detector that holds one."""
+    frozen = STUDY.frozen.get(wildcards.method)
+    return frozen.path if frozen else f"<results>/scorer/{wildcards.method}.h5"
 
 
 rule score_saliency:
@@ -7,21 +65,23 @@ rule score_saliency:
         features=calibration_features,
         segments=segment_labels,
     output:
-        "<results>/saliency/{model}/{prompt}.h5",
+        "<results>/saliency/{method}/{prompt}.h5",
     log:
-        "<logs>/score_saliency/{model}/{prompt}.log",
+        "<logs>/score_saliency/{method}/{prompt}.log",
     benchmark:
-        "<benchmarks>/score_saliency/{model}/{prompt}.tsv"
+        "<benchmarks>/score_saliency/{method}/{prompt}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.wordings),
     conda:
-        "../envs/light.yaml"
+        "../../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
         labels=sample_labels,
-        metrics=config["saliency"]["metrics"],
-        shrinkage=config["saliency"]["shrinkage"],
+        metrics=lambda wildcards: settings(wildcards).saliency.metrics,
+        shrinkage=lambda wildcards: settings(wildcards).saliency.shrinkage,
         schema=SCHEMA_VERSIONS["saliency"],
     shell:
         "hhvad score-saliency"
@@ -40,28 +100,30 @@ rule identify_heads:
         features=features_of_all_prompts,
         segments=segment_labels,
     output:
-        experts="<results>/experts/{model}.h5",
+        experts="<results>/experts/{method}.h5",
         table=report(
-            "<results>/experts/{model}.tsv",
-            caption="../workflow/report/experts.rst",
+            "<results>/experts/{method}.tsv",
+            caption="../../workflow/report/experts.rst",
             category="Heads",
-            labels={"model": "{model}", "table": "experts"},
+            labels={"method": "{method}", "table": "experts"},
         ),
     log:
-        "<logs>/identify_heads/{model}.log",
+        "<logs>/identify_heads/{method}.log",
     benchmark:
-        "<benchmarks>/identify_heads/{model}.tsv"
+        "<benchmarks>/identify_heads/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.wordings),
     conda:
-        "../envs/light.yaml"
+        "../../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        experts=config["experts"]["count"],
-        penalty=config["experts"]["penalty"],
-        bootstrap=config["experts"]["bootstrap"],
-        seed=config["experts"]["seed"],
+        experts=lambda wildcards: settings(wildcards).experts.count,
+        penalty=lambda wildcards: settings(wildcards).experts.penalty,
+        bootstrap=lambda wildcards: settings(wildcards).experts.bootstrap,
+        seed=lambda wildcards: settings(wildcards).experts.seed,
         labels=sample_labels,
         schema=SCHEMA_VERSIONS["experts"],
     shell:
@@ -69,7 +131,7 @@ rule identify_heads:
         " --saliency {input.saliency:q}"
         " --features {input.features:q}"
         " {params.labels}"
-        " --experts {params.experts}"
+        " --count {params.experts}"
         " --penalty {params.penalty}"
         " --bootstrap {params.bootstrap}"
         " --seed {params.seed}"
@@ -83,23 +145,25 @@ rule fit_scorer:
     input:
         features=calibration_features,
         segments=segment_labels,
-        experts="<results>/experts/{model}.h5",
+        experts="<results>/experts/{method}.h5",
     output:
-        "<results>/scorer/{model}.h5",
+        "<results>/scorer/{method}.h5",
     log:
-        "<logs>/fit_scorer/{model}.log",
+        "<logs>/fit_scorer/{method}.log",
     benchmark:
-        "<benchmarks>/fit_scorer/{model}.tsv"
+        "<benchmarks>/fit_scorer/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.wordings),
     conda:
-        "../envs/light.yaml"
+        "../../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         labels=sample_labels,
-        kind=config["scorer"]["kind"],
-        seed=config["scorer"]["seed"],
+        kind=lambda wildcards: settings(wildcards).scorer.kind,
+        seed=lambda wildcards: settings(wildcards).scorer.seed,
         schema=SCHEMA_VERSIONS["scorer"],
     shell:
         "hhvad fit-scorer"
@@ -118,39 +182,192 @@ rule sweep_heads:
         features=calibration_features,
         segments=segment_labels,
         tests=features_of_annotated_tests,
-        probes=probes_of_annotated_tests,
+        probes=probes_of(STUDY.annotated),
     output:
-        "<results>/sweep/{model}.tsv",
+        "<results>/sweep/{method}.tsv",
     log:
-        "<logs>/sweep_heads/{model}.log",
+        "<logs>/sweep_heads/{method}.log",
     benchmark:
-        "<benchmarks>/sweep_heads/{model}.tsv"
+        "<benchmarks>/sweep_heads/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.wordings),
     conda:
-        "../envs/light.yaml"
+        "../../envs/light.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
     params:
         labels=sample_labels,
-        counts=config["sweep"]["counts"],
-        penalties=config["sweep"]["penalties"],
-        kind=config["scorer"]["kind"],
-        seed=config["scorer"]["seed"],
-        annotations=annotations_of(TEST),
-        sheet=config["videos"],
-        results=results_folder,
-        online=ONLINE,
+        counts=lambda wildcards: settings(wildcards).sweep.counts,
+        penalties=lambda wildcards: settings(wildcards).sweep.penalties,
+        kind=lambda wildcards: settings(wildcards).scorer.kind,
+        seed=lambda wildcards: settings(wildcards).scorer.seed,
+        annotations=STUDY.annotation(TEST),
+        sheet=SHEET,
+        results=FOLDERS["results"],
+        folder=lambda wildcards: f"{settings(wildcards).model}/segments/{STUDY.online(wildcards.method)}",
     shell:
         "hhvad sweep-heads"
         " --saliency {input.saliency:q}"
         " --features {input.features:q}"
         " {params.labels}"
-        " --experts-range {params.counts}"
-        " --penalty-range {params.penalties}"
+        " --counts {params.counts}"
+        " --penalties {params.penalties}"
         " --kind {params.kind}"
         " --seed {params.seed}"
         " --sheet {params.sheet:q}"
-        " --heads-folder {params.results:q}/heads/{wildcards.model:q}/segments/{params.online:q}"
+        " --heads-folder {params.results:q}/heads/{params.folder:q}"
         " --probes-folder {params.results:q}/probe"
+        " --out {output:q} 2> {log:q}"
+
+
+rule score_headhunt:
+    """Give each segment its probability of being anomalous."""
+    input:
+        features=online_features,
+        scorer=scorer_of,
+    output:
+        "<results>/scores/{method}/{video}.tsv",
+    log:
+        "<logs>/score_headhunt/{method}/{video}.log",
+    benchmark:
+        "<benchmarks>/score_headhunt/{method}/{video}.tsv"
+    wildcard_constraints:
+        method=one_of(HEADHUNTS),
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "hhvad score-headhunt"
+        " --features {input.features:q}"
+        " --scorer {input.scorer:q}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule pack_detector:
+    """Put experts, scorer and locator into one file: all that is needed to judge a new video."""
+    input:
+        scorer="<results>/scorer/{method}.h5",
+        locator="<results>/locator/{method}.json",
+    output:
+        "<results>/detector/{method}.h5",
+    log:
+        "<logs>/pack_detector/{method}.log",
+    benchmark:
+        "<benchmarks>/pack_detector/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.wordings),
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        schema=SCHEMA_VERSIONS["detector"],
+    shell:
+        "hhvad pack-detector"
+        " --scorer {input.scorer:q}"
+        " --locator {input.locator:q}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule unpack_locator:
+    """Take the locator out of a frozen detector."""
+    input:
+        scorer_of,
+    output:
+        "<results>/locator/{method}.json",
+    log:
+        "<logs>/unpack_locator/{method}.log",
+    benchmark:
+        "<benchmarks>/unpack_locator/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.frozen),
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "hhvad unpack-locator"
+        " --detector {input:q}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule plot_heads:
+    """Draw the RSS of every head, each prompt's saliency, and how far the prompts agree."""
+    input:
+        experts="<results>/experts/{method}.h5",
+    output:
+        rss=report(
+            "<results>/figures/{method}/rss.svg",
+            caption="../../workflow/report/rss.rst",
+            category="Heads",
+            labels={"method": "{method}", "figure": "RSS map"},
+        ),
+        saliency=report(
+            "<results>/figures/{method}/saliency.svg",
+            caption="../../workflow/report/saliency.rst",
+            category="Heads",
+            labels={"method": "{method}", "figure": "saliency per prompt"},
+        ),
+        agreement=report(
+            "<results>/figures/{method}/agreement.svg",
+            caption="../../workflow/report/agreement.rst",
+            category="Heads",
+            labels={"method": "{method}", "figure": "agreement between prompts"},
+        ),
+    log:
+        "<logs>/plot_heads/{method}.log",
+    benchmark:
+        "<benchmarks>/plot_heads/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.wordings),
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "hhvad plot-heads"
+        " --experts {input.experts:q}"
+        " --out-rss {output.rss:q}"
+        " --out-saliency {output.saliency:q}"
+        " --out-agreement {output.agreement:q} 2> {log:q}"
+
+
+rule plot_features:
+    """Project the experts' features to a plane, beside those of the whole last layer."""
+    input:
+        features=calibration_features,
+        segments=segment_labels,
+        experts="<results>/experts/{method}.h5",
+    output:
+        report(
+            "<results>/figures/{method}/features.svg",
+            caption="../../workflow/report/features.rst",
+            category="Heads",
+            labels={"method": "{method}", "figure": "projection of features"},
+        ),
+    log:
+        "<logs>/plot_features/{method}.log",
+    benchmark:
+        "<benchmarks>/plot_features/{method}.tsv"
+    wildcard_constraints:
+        method=one_of(STUDY.wordings),
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=sample_labels,
+    shell:
+        "hhvad plot-features"
+        " --features {input.features:q}"
+        " {params.labels}"
+        " --experts {input.experts:q}"
         " --out {output:q} 2> {log:q}"
