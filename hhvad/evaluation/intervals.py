@@ -68,7 +68,7 @@ def paired_difference(
     without_a: Floats,
     without_b: Floats,
 ) -> tuple[float, float]:
-    """MOVER's interval of a - b, both on the same videos, from leave-out values in one order [G]."""
+    """MOVER's interval of a - b, from leave-out values in one order of the videos [G]."""
     (low_a, high_a), (low_b, high_b) = interval_a, interval_b
     still = np.ptp(without_a) == 0 or np.ptp(without_b) == 0
     r = 0.0 if still else float(np.corrcoef(without_a, without_b)[0, 1])

@@ -9,7 +9,7 @@ from hhvad.evaluation import intervals
 
 
 def test_jackknife_by_hand() -> None:
-    # logits 0 and log 3: mean log(3)/2, sum of squares log(3)^2 / 2, se = log(3) / 2; t(1) = 12.7062
+    # logits 0 and log 3: se = log(3) / 2, and t with 1 degree of freedom is 12.7062
     low, high = intervals.jackknife(0.5, np.array([0.5, 0.75]), 1) or (0, 0)
     assert high == pytest.approx(1 / (1 + np.exp(-12.706205 * np.log(3) / 2)), abs=1e-6)
     assert low == pytest.approx(1 - high)
