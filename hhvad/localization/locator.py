@@ -7,13 +7,16 @@ at both ends of a video down; `"renormalise"` divides by the part of the kernel 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hhvad.errors import DataError
+from hhvad.errors import ArtifactError, DataError
+from hhvad.files import read_json
 from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
@@ -21,6 +24,10 @@ SIGMAS = tuple(np.linspace(0.5, 3.0, 11).tolist())
 THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())
 
 Floats = NDArray[np.float64]
+
+
+class NothingFoundError(DataError):
+    """No sigma and threshold finds an anomalous frame; a fixed locator is the way on."""
 
 
 class Calibration(NamedTuple):
@@ -82,8 +89,9 @@ def calibrate(
     *,
     weights: Sequence[ArrayLike] | None = None,
     sigmas: Sequence[float] = SIGMAS,
-    thresholds: Sequence[float] = THRESHOLDS,
+    thresholds: Sequence[float] | None = THRESHOLDS,
     border: str = "renormalise",
+    segments: Sequence[ArrayLike] | None = None,
 ) -> Calibration:
     """The (sigma, tau) of largest F1 on annotated videos; of equals the first in grid order.
 
@@ -92,24 +100,30 @@ def calibrate(
     each segment, which gives exactly the F1 over frames.
 
     For each sigma, the scores are dropped once into the bins between thresholds; cumulative counts
-    then give the F1 of every threshold. Raises DataError for shapes
-    that do not fit, an empty grid, or where no frame is positive: then F1 says nothing.
+    then give the F1 of every threshold. thresholds None is exact: every distinct smoothed value of
+    each sigma, and one below them all. segments: the frames [T, 2] of each score; smoothing
+    restarts after a gap between them. Raises NothingFoundError where F1 is 0 throughout, DataError
+    for shapes that do not fit, an empty grid, or where no frame is positive: F1 says nothing.
     """
     values = [_checked(one) for one in scores]
     counts = _counts(values, labels, weights)
     negative, positive = (np.concatenate([one[:, side] for one in counts]) for side in (0, 1))
     weight = negative + positive
-    taus = np.asarray(thresholds, dtype=np.float64)
-    if not len(sigmas) or not len(taus) or not np.isfinite(taus).all():
+    if segments is not None:
+        pairs = zip(values, segments, strict=True)
+        values = [part for one, bounds in pairs for part in _parts(one, bounds)]
+    grid = None if thresholds is None else np.asarray(thresholds, dtype=np.float64)
+    if not len(sigmas) or (grid is not None and not (len(grid) and np.isfinite(grid).all())):
         raise DataError("the grid of sigmas and thresholds is empty or holds NaN")
     total = positive.sum()
     if total <= 0:
         raise DataError("no frame of the validation videos is anomalous: nothing to calibrate on")
     best: Calibration | None = None
-    ascending = np.sort(taus)
-    rank = np.searchsorted(ascending, taus)
     for sigma in sigmas:
         smoothed = np.concatenate([smooth(one, sigma, border) for one in values])
+        taus = _every_threshold(smoothed) if grid is None else grid
+        ascending = np.sort(taus)
+        rank = np.searchsorted(ascending, taus)
         bins = np.searchsorted(ascending, smoothed)  # how many thresholds p exceeds
         hits = _sums_above(bins, positive, len(taus))[rank]
         marked = _sums_above(bins, weight, len(taus))[rank]
@@ -118,10 +132,101 @@ def calibrate(
         if best is None or f1[at] > best.f1:
             best = Calibration(float(sigma), float(taus[at]), float(f1[at]))
     if best is None or best.f1 <= 0:
-        raise DataError(
+        raise NothingFoundError(
             "no threshold of the grid finds an anomalous frame: F1 is 0 throughout; widen the grid"
         )
     return best
+
+
+def _every_threshold(smoothed: Floats) -> Floats:
+    """All thresholds that tell these scores apart (p > tau): each of them, and one below all."""
+    distinct = np.unique(smoothed)
+    return np.append(np.nextafter(distinct[:1], -np.inf), distinct)
+
+
+def _parts(values: Floats, segments: ArrayLike) -> list[Floats]:
+    """The scores [T] cut where a segment of [T, 2] does not start at the end of the one before."""
+    bounds = np.asarray(segments, dtype=np.int64)
+    if bounds.shape != (len(values), 2):
+        raise DataError(f"{len(values)} scores, but segments of shape {bounds.shape}")
+    return np.split(values, np.flatnonzero(bounds[1:, 0] != bounds[:-1, 1]) + 1)
+
+
+def shortest_event(sigma: float, tau: float, border: str = "renormalise") -> int | None:
+    """The shortest run of certain segments (1 among zeros, far from both ends) that is found.
+
+    None where no run is: tau is 1 or more.
+    """
+    reach = int(6 * sigma) + 3  # more than the kernel has taps
+    for run in range(1, reach + 1):
+        scores = np.zeros(2 * reach + run)
+        scores[reach : reach + run] = 1
+        if smooth(scores, sigma, border).max() > tau and tau < 1:
+            return run
+    return None
+
+
+@dataclass(frozen=True)
+class Locator:
+    """From scores to events; the content of `<results>/locator/{method}.json`.
+
+    sigma counts segments; how says where sigma and tau come from; f1 is that of the validation
+    videos, None where it was not calibrated.
+    """
+
+    sigma: float
+    tau: float
+    border: str = "renormalise"
+    calibrated: bool = False
+    f1: float | None = None
+    how: str = ""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.sigma) and self.sigma > 0):
+            raise DataError(f"sigma is {self.sigma}; it must be greater than 0")
+        if not np.isfinite(self.tau):
+            raise DataError(f"tau is {self.tau}; it must be a number")
+        if self.border not in BORDERS:
+            raise DataError(f"border is {self.border!r}; it is one of {', '.join(BORDERS)}")
+
+    def smooth(self, scores: ArrayLike, segments: ArrayLike | None = None) -> Floats:
+        """One video's scores [T] smoothed; restarts after each gap between segments [T, 2]."""
+        values = _checked(scores)
+        parts = [values] if segments is None else _parts(values, segments)
+        return np.concatenate([smooth(part, self.sigma, self.border) for part in parts])
+
+    def events(self, scores: ArrayLike, segments: ArrayLike) -> list[Event]:
+        """The events of one video from its scores [T], not yet smoothed, and segments [T, 2]."""
+        return events(self.smooth(scores, segments), self.tau, segments)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `read` reads."""
+        return asdict(self)
+
+
+PAPER = Locator(1.5, 0.65, how="the values that the paper reports")
+# The middle segment keeps 0.79 of its score: one certain segment is an event, one of 0.6 is not.
+UNCALIBRATED = Locator(0.5, 0.5, how="not calibrated: one certain segment alone is an event")
+
+
+def read(path: str | Path) -> Locator:
+    """The locator of a method. Raises ArtifactError where the file is absent or not a locator."""
+    data = read_json(path)
+    names = {field.name for field in fields(Locator)}
+    if not isinstance(data, dict) or set(data) != names:
+        raise ArtifactError(f"{path}: a locator has {', '.join(sorted(names))}; delete it, rerun")
+    numbers = [data["sigma"], data["tau"], *([] if data["f1"] is None else [data["f1"]])]
+    if (
+        not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
+        or not isinstance(data["calibrated"], bool)
+        or not isinstance(data["border"], str)
+        or not isinstance(data["how"], str)
+    ):
+        raise ArtifactError(f"{path}: a value has the wrong type; delete the file and rerun")
+    try:
+        return Locator(**data)
+    except DataError as error:
+        raise ArtifactError(f"{path}: {error}; delete the file and rerun") from error
 
 
 def _sums_above(bins: NDArray[np.intp], weights: Floats, count: int) -> Floats:
