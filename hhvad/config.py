@@ -72,9 +72,7 @@ class Sampling(Section):
     frames_per_segment: Annotated[int, Field(ge=1, le=256)] = Field(
         16, description="F, the frames that a model sees at once."
     )
-    segment_length: Count = Field(
-        48, description="Frames of a segment; segments do not overlap."
-    )
+    segment_length: Count = Field(48, description="Frames of a segment; segments do not overlap.")
     size: Size = Field(
         (448, 448),
         description="Height and width that frames are resized to; InternVL3 wants 448 x 448.",
@@ -128,17 +126,13 @@ class Pathvars(Section):
         None, description="Folder of all artifacts and results; by default `results/STUDY`."
     )
     resources: str = Field("resources", description="Folder of the generated demo videos.")
-    logs: str | None = Field(
-        None, description="Folder of the jobs' logs; by default `logs/STUDY`."
-    )
+    logs: str | None = Field(None, description="Folder of the jobs' logs; by default `logs/STUDY`.")
     scratch: str = Field(
         "<results>/scratch",
         description="Folder of the segments' frames, which are deleted when they were captured; "
         "may be a node's own disk where sampling and capture share a group.",
     )
-    benchmarks: str = Field(
-        "<logs>/benchmarks", description="Folder of the jobs' time and memory."
-    )
+    benchmarks: str = Field("<logs>/benchmarks", description="Folder of the jobs' time and memory.")
 
 
 class Demo(Section):
@@ -192,12 +186,8 @@ class Config(Section):
 class Prompts(Section):
     """A prompts file: wordings of one question, and which one is asked online."""
 
-    online: Id = Field(
-        description="Id of the prompt that validation and test videos are asked."
-    )
-    system: str = Field(
-        "", description="System message before every prompt; empty for none."
-    )
+    online: Id = Field(description="Id of the prompt that validation and test videos are asked.")
+    system: str = Field("", description="System message before every prompt; empty for none.")
     prompts: dict[Id, Annotated[str, StringConstraints(pattern=r"\S")]] = Field(
         description="Id and text of at least two prompts."
     )
@@ -276,12 +266,13 @@ def _known(section: type[Section], path: Sequence[int | str]) -> list[str]:
     """The keys of the (sub-)section at `path`."""
     found: Any = section
     for part in path:
-        if isinstance(found, type) and part in getattr(found, "model_fields", {}):
-            annotation = found.model_fields[str(part)].annotation
+        fields = getattr(found, "model_fields", {})
+        if part in fields:
+            annotation = fields[part].annotation
             arguments = [
                 one
                 for one in (annotation, *getattr(annotation, "__args__", ()))
                 if isinstance(one, type) and issubclass(one, Section)
             ]
             found = arguments[0] if arguments else found
-    return list(found.model_fields)
+    return list(getattr(found, "model_fields", ()))

@@ -16,8 +16,10 @@ from hhvad import checkpoint, registry, sheet
 from hhvad.config import Config, Model, Prompts, parse, read_yaml
 from hhvad.errors import ConfigError, SheetError
 from hhvad.files import digest
+from hhvad.localization.locator import shortest_event
 from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.motion.settings import Motion
 from hhvad.methods.settings import Method
 from hhvad.records import HeadId, Video
 
@@ -138,9 +140,7 @@ class Study:
     def annotation(self, names: Sequence[str]) -> str:
         """A digest of what the sheet says of these videos: it changes when an annotation does."""
         rows = [self.videos[name] for name in names]
-        return digest(
-            [(v.video, v.label, v.category, sheet.format_events(v.events)) for v in rows]
-        )
+        return digest([(v.video, v.label, v.category, sheet.format_events(v.events)) for v in rows])
 
     def size(self, model: str | None = None) -> tuple[int, int]:
         """Height and width of the frames that a model sees; without one, the study's."""
@@ -212,12 +212,11 @@ class Study:
         needing = [name for name in self.wordings if name not in self.frozen]
         if needing:
             self._check_calibration(needing)
-        elif any(not isinstance(m, HeadHunt) for m in self.methods.values()):
-            if not self.split("calibration"):
-                raise SheetError(
-                    f"{self.config.videos}: split calibration has no videos; scores are scaled on "
-                    "them; add rows"
-                )
+        elif self.of(Motion) and not self.split("calibration"):
+            raise SheetError(
+                f"{self.config.videos}: split calibration has no videos; scores of motion are "
+                "scaled on them; add rows"
+            )
         yield from self._check_validation()
         yield from self._check_demo()
 
@@ -252,10 +251,10 @@ class Study:
 
     def _check_frozen(self, name: str) -> None:
         """Refuse a detector that was calibrated with another model or other frames."""
-        from hhvad.methods.headhunt import detector
+        from hhvad.methods.headhunt.detector import Detector
 
         method = self.headhunt(name)
-        made = detector.read(str(method.detector))
+        made = Detector.read(str(method.detector))
         key, path = f"{self.source}: methods.{name}", method.detector
         if method.model != made.model:
             raise ConfigError(
@@ -276,7 +275,7 @@ class Study:
                     f"{self.source}: {label} is {value}, but detector {path} was made with "
                     f"{theirs}; set it to that, or calibrate again"
                 )
-        if checkpoint.is_folder(self.models[method.model].path):
+        if Path(checkpoint.resolve(self.models[method.model].path)).is_dir():
             ours_print = checkpoint.stamp(self.models[method.model].path)
             theirs_print = made.provenance.get("fingerprint")
             if theirs_print not in (None, ours_print):
@@ -330,10 +329,14 @@ class Study:
             )
         if not any(video.events for video in validation):
             for name in calibrated:
-                locator = self.methods[name].locator
+                settings = self.methods[name].locator
+                fixed, length = settings.fallback, self.config.sampling.segment_length
+                shortest = shortest_event(fixed.sigma, fixed.tau, settings.border)
+                found = f"{shortest} segments, {shortest * length} frames" if shortest else "none"
                 yield (
-                    f"{self.config.videos} has no validation events: method {name} uses "
-                    f"locator.sigma = {locator.sigma} and locator.tau = {locator.tau} as they are"
+                    f"{self.config.videos} has no validation events: method {name} smooths with "
+                    f"sigma {fixed.sigma} and calls anomalous what exceeds {fixed.tau}, whatever "
+                    f"its scores are like; the shortest event that it can find: {found}"
                 )
 
     def _check_demo(self) -> Iterator[str]:
@@ -393,8 +396,8 @@ def _prompts(path: str) -> Prompts:
 
 
 def _frozen(path: str) -> Frozen:
-    from hhvad.methods.headhunt import detector
+    from hhvad.methods.headhunt.detector import Detector
 
-    made = detector.read(path)
-    text = Prompt(made.prompt_text, str(made.provenance.get("system", "")))
+    made = Detector.read(path)
+    text = Prompt(made.prompt_text, made.system)
     return Frozen(path, made.prompt, text, made.experts)

@@ -61,7 +61,7 @@ def _branch(node: dict[str, Any]) -> str:
 def file_mb(path: str) -> float:
     """Size of a file in MiB; 0 where it is not there yet."""
     try:
-        return os.stat(path).st_size / 2**20
+        return Path(path).stat().st_size / 2**20
     except OSError:
         return 0
 

@@ -40,9 +40,7 @@ LOGS = FOLDERS["logs"]
 WEIGHTS_MB = {name: weights_mb(model.path) for name, model in STUDY.models.items()}
 HEADHUNTS = STUDY.of(HeadHunt)
 FITTED = [name for name in STUDY.methods if name not in STUDY.frozen]
-CALIBRATION, VALIDATION, TEST = map(
-    STUDY.split, ("calibration", "validation", "test")
-)
+CALIBRATION, VALIDATION, TEST = map(STUDY.split, ("calibration", "validation", "test"))
 SHEET = STUDY.config.videos
 
 
@@ -237,7 +235,9 @@ def deleted_results(wildcards):
         if (STUDY.results / f"figures/{method}/videos/{name}.png").exists()
         for kind in ("scores", "events")
     ]
-    return [f"<results>/{file}" for file in files if not (STUDY.results / file).exists()]
+    return [
+        f"<results>/{file}" for file in files if not (STUDY.results / file).exists()
+    ]
 
 
 # --- what jobs ask for ----------------------------------------------------------------------------

@@ -25,8 +25,8 @@ rule calibrate_locator:
         sigmas=lambda wildcards: locator_of(wildcards).sigmas.words(),
         taus=lambda wildcards: locator_of(wildcards).taus.words(),
         border=lambda wildcards: locator_of(wildcards).border,
-        sigma=lambda wildcards: locator_of(wildcards).sigma,
-        tau=lambda wildcards: locator_of(wildcards).tau,
+        sigma=lambda wildcards: locator_of(wildcards).fallback.sigma,
+        tau=lambda wildcards: locator_of(wildcards).fallback.tau,
     shell:
         "hhvad calibrate-locator"
         " --scores {input.scores:q}"

@@ -2,6 +2,7 @@
 
 | file | columns |
 |---|---|
+| of one video, by a method | segment, start_frame, end_frame, score |
 | of one video, by localize-events | segment, start_frame, end_frame, score, smoothed, anomalous |
 | of many videos, by anybody | video, start_frame, end_frame, score |
 
@@ -17,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hhvad.errors import AnnotationError
-from hhvad.files import read_text
+from hhvad.errors import AnnotationError, ArtifactError
+from hhvad.files import read_text, write_tsv
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -141,3 +142,26 @@ def _name(where: str, bounds: Ints, scores: Floats, rows: NDArray[np.bool_]) -> 
     more = f" (and {rows.sum() - 1} more)" if rows.sum() > 1 else ""
     start, end = bounds[first].tolist()
     return f"{where}: segment {start}-{end} with score {scores[first]}{more}"
+
+
+COLUMNS = ("segment", "start_frame", "end_frame", "score")
+
+
+def write(path: str | Path, segments: Ints, scores: Floats) -> None:
+    """Write the scores [T] of a video's segments [T, 2]: what every method ends in."""
+    rows = zip(segments.tolist(), scores.tolist(), strict=True)
+    write_tsv(
+        path, COLUMNS, [(i, start, end, score) for i, ((start, end), score) in enumerate(rows)]
+    )
+
+
+def read(path: str | Path) -> Segments:
+    """The scored segments of one video, each finite.
+
+    Raises AnnotationError or ArtifactError, with the file's name.
+    """
+    bounds, (values,) = read_video(path, ("score",))
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise ArtifactError(f"{path}: the score of segment {bad[0]} is not finite; rerun its step")
+    return Segments(bounds, values)

@@ -18,12 +18,12 @@ STAGES = (
     "videos",
     "models",
     "headhunt",
+    "motion",
     "locate",
     "report",
     "evaluate",
     "datasets",
     "demo",
-    "operate",
     "bench",
     "run",
 )
@@ -57,4 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        print("hhvad: stopped", file=sys.stderr)
+        return 130
     return 0

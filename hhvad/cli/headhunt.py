@@ -1,4 +1,4 @@
-"""Commands of stage heads: saliency of every head, the experts, the scorer on their features."""
+"""Commands of rules/methods/headhunt.smk: saliency, experts, scorer, scores, detector, figures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hhvad.artifacts.hdf5 import Artifact, Provenance
-
-
 
 def add_commands(commands: Any) -> None:
     """Add this stage's commands."""
@@ -23,9 +20,9 @@ def add_commands(commands: Any) -> None:
         description="The separability metrics of every head under one prompt.",
     )
     _add_features(p)
-    p.add_argument("--metrics", nargs="+", default=["lda", "kl", "mmd", "nmi"], metavar="NAME")
-    p.add_argument("--shrinkage", choices=("none", "ledoit-wolf"), default="none")
-    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--metrics", nargs="+", required=True, metavar="NAME")
+    p.add_argument("--shrinkage", choices=("none", "ledoit-wolf"), required=True)
+    p.add_argument("--threads", type=int, required=True)
     p.add_argument("--out", required=True, metavar="H5")
     p.set_defaults(run=_score_saliency)
 
@@ -34,7 +31,7 @@ def add_commands(commands: Any) -> None:
         help="choose the experts: heads that are salient under every prompt",
         description="RSS = mean - penalty * spread of saliency over prompts, and its top heads.",
     )
-    p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file a prompt")
+    p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file per prompt")
     p.add_argument(
         "--features", nargs="*", default=[], metavar="H5", help="for --bootstrap: of all prompts"
     )
@@ -42,15 +39,16 @@ def add_commands(commands: Any) -> None:
         "--labels", nargs="*", default=[], metavar="LABEL", help="of the videos, in the order of "
         "the features of each prompt",
     )  # fmt: skip
-    add_segment_labels(p)
-    p.add_argument("--experts", type=int, default=5, metavar="K")
-    p.add_argument("--penalty", type=float, default=0.5, metavar="LAMBDA")
-    p.add_argument("--bootstrap", type=int, default=0, metavar="RESAMPLES")
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--threads", type=int, default=1)
+    _add_segment_labels(p)
+    p.add_argument("--count", type=int, required=True, metavar="K", help="of experts")
+    p.add_argument("--penalty", type=float, required=True, metavar="LAMBDA")
+    p.add_argument("--bootstrap", type=int, required=True, metavar="RESAMPLES")
+    p.add_argument("--seed", type=int, required=True)
+    p.add_argument("--threads", type=int, required=True)
     p.add_argument("--out", required=True, metavar="H5")
-    p.add_argument("--table", metavar="TSV", help="the experts, and heads that resamples chose")
-    p.add_argument("--excluded", metavar="TSV", help="the heads that have no RSS, and why")
+    p.add_argument(
+        "--table", required=True, metavar="TSV", help="the experts, and heads that resamples chose"
+    )
     p.set_defaults(run=_identify_heads)
 
     p = commands.add_parser(
@@ -60,49 +58,96 @@ def add_commands(commands: Any) -> None:
     )
     _add_features(p)
     p.add_argument("--experts", required=True, metavar="H5")
-    p.add_argument("--kind", choices=("logistic", "svm", "mlp"), default="logistic")
-    p.add_argument("--seed", type=int, default=42)
+    p.add_argument("--kind", required=True, help="of scorer")
+    p.add_argument("--seed", type=int, required=True)
     p.add_argument("--out", required=True, metavar="H5")
     p.set_defaults(run=_fit_scorer)
 
     p = commands.add_parser(
         "sweep-heads",
         help="the experts for other numbers of experts and penalties, and how well they do",
-        description="The experts for each number and penalty, from the captures there are. "
-        "With a sheet, frame-level AUC and AP of their unsmoothed scores on its test videos.",
+        description="The experts for each number and penalty, from the captures there are, with "
+        "frame-level AUC and AP of their unsmoothed scores on the sheet's test videos.",
     )
-    p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file a prompt")
-    p.add_argument("--experts-range", nargs="+", type=int, required=True, metavar="K")
-    p.add_argument("--penalty-range", nargs="+", type=float, required=True, metavar="LAMBDA")
-    p.add_argument("--features", nargs="*", default=[], metavar="H5", help="to fit the scorer on")
-    p.add_argument("--labels", nargs="*", default=[], metavar="LABEL", help="one a file")
-    add_segment_labels(p)
-    p.add_argument("--kind", choices=("logistic", "svm", "mlp"), default="logistic")
-    p.add_argument("--seed", type=int, default=42)
-    p.add_argument("--sheet", metavar="TSV", help="test videos with their events")
-    p.add_argument("--heads-folder", metavar="DIR", help="of their captures, VIDEO.h5")
-    p.add_argument("--probes-folder", metavar="DIR", help="of their probes, VIDEO.json")
+    p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file per prompt")
+    p.add_argument("--counts", nargs="+", type=int, required=True, metavar="K")
+    p.add_argument("--penalties", nargs="+", type=float, required=True, metavar="LAMBDA")
+    _add_features(p)
+    p.add_argument("--kind", required=True, help="of scorer")
+    p.add_argument("--seed", type=int, required=True)
+    p.add_argument("--sheet", required=True, metavar="TSV", help="test videos with their events")
+    p.add_argument(
+        "--heads-folder", required=True, metavar="DIR", help="of their captures, VIDEO.h5"
+    )
+    p.add_argument(
+        "--probes-folder", required=True, metavar="DIR", help="of their probes, VIDEO.json"
+    )
     p.add_argument("--out", required=True, metavar="TSV")
     p.set_defaults(run=_sweep_heads)
+
+    p = commands.add_parser(
+        "score-headhunt",
+        help="the probability of anomaly of each segment",
+        description="Apply the scorer to the experts' features of each segment of a video.",
+    )
+    p.add_argument("--features", required=True, metavar="H5")
+    p.add_argument("--scorer", required=True, metavar="H5", help="a scorer, or a detector")
+    p.add_argument("--out", required=True, metavar="TSV")
+    p.set_defaults(run=_score_headhunt)
+
+    p = commands.add_parser(
+        "pack-detector", help="put experts, scorer and locator into one file: what one shares"
+    )
+    p.add_argument("--scorer", required=True, metavar="H5")
+    p.add_argument("--locator", required=True, metavar="JSON")
+    p.add_argument("--out", required=True, metavar="H5")
+    p.set_defaults(run=_pack_detector)
+
+    p = commands.add_parser("unpack-locator", help="take the locator out of a detector")
+    p.add_argument("--detector", required=True, metavar="H5")
+    p.add_argument("--out", required=True, metavar="JSON")
+    p.set_defaults(run=_unpack_locator)
+
+    p = commands.add_parser("export-detector", help="copy a detector, checked, to share it")
+    p.add_argument("--detector", required=True)
+    p.add_argument("--out", required=True)
+    p.set_defaults(run=_export_detector)
+
+    p = commands.add_parser("show-detector", help="say what a detector file holds")
+    p.add_argument("detector")
+    p.set_defaults(run=_show_detector)
+
+    heads = commands.add_parser("plot-heads", help="draw RSS, saliency and agreement of prompts")
+    heads.add_argument("--experts", required=True, metavar="H5")
+    heads.add_argument("--out-rss", required=True, metavar="SVG")
+    heads.add_argument("--out-saliency", required=True, metavar="SVG")
+    heads.add_argument("--out-agreement", required=True, metavar="SVG")
+    heads.set_defaults(run=_plot_heads)
+
+    features = commands.add_parser("plot-features", help="draw the features in two dimensions")
+    _add_features(features)
+    features.add_argument("--experts", required=True, metavar="H5")
+    features.add_argument("--out", required=True, metavar="SVG")
+    features.set_defaults(run=_plot_features)
 
 
 def _add_features(parser: Any) -> None:
     parser.add_argument(
-        "--features", nargs="+", required=True, metavar="H5", help="one file a video, one prompt"
+        "--features", nargs="+", required=True, metavar="H5", help="one file per video, one prompt"
     )
     parser.add_argument(
-        "--labels", nargs="*", default=[], metavar="LABEL", help="normal or anomaly, one a file"
+        "--labels", nargs="*", default=[], metavar="LABEL", help="normal or anomaly, one per file"
     )
-    add_segment_labels(parser)
+    _add_segment_labels(parser)
 
 
-def add_segment_labels(parser: Any) -> None:
+def _add_segment_labels(parser: Any) -> None:
     """Add --segment-labels, of the commands that take calibration samples."""
     parser.add_argument(
         "--segment-labels",
         metavar="TSV",
         help="for features of segments, from label-segments; segments that are not listed are left "
-        "out (default: one row a video, labelled by --labels)",
+        "out (without it: one row per video, labelled by --labels)",
     )
 
 
@@ -110,12 +155,12 @@ def _score_saliency(arguments: Namespace) -> None:
     import numpy as np
 
     from hhvad.artifacts import hdf5 as artifacts
-    from hhvad.methods.headhunt import saliency
+    from hhvad.methods.headhunt import saliency, samples
 
-    files = [_all_heads(path) for path in arguments.features]
-    artifacts.require_same(files, SAME_PROMPT)
-    features, labels, _ = samples(files, arguments)
-    _two_of_each(labels)
+    files = [samples.read_all_heads(path) for path in arguments.features]
+    artifacts.require_same(files, samples.SAME_PROMPT)
+    features, labels, _ = samples.join_samples(files, arguments.labels, arguments.segment_labels)
+    samples.require_two_of_each(labels)
     shrinkage = None if arguments.shrinkage == "none" else arguments.shrinkage
     scores = saliency.score_heads(
         features,
@@ -135,11 +180,11 @@ def _score_saliency(arguments: Namespace) -> None:
         head, reason = next(iter(excluded.items()))
         _note(f"{len(excluded)} heads have no saliency, the first is {head}: {reason}")
     provenance = {
-        **_carried(files[0], SAME_PROMPT),
+        **samples.carried(files[0], samples.SAME_PROMPT),
         "metrics": list(arguments.metrics),
         "shrinkage": arguments.shrinkage,
         "samples": {"normal": int((labels == 0).sum()), "anomaly": int(labels.sum())},
-        "videos": [_video(file) for file in files],
+        "videos": [samples.video_of(file) for file in files],
         "lda_singular": singular,
         "problems": [[*head, reason] for head, reason in excluded.items()],
     }
@@ -151,13 +196,12 @@ def _identify_heads(arguments: Namespace) -> None:
 
     from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ConfigError
-    from hhvad.files import write_tsv
-    from hhvad.methods.headhunt import rhi
+    from hhvad.methods.headhunt import rhi, samples, sweep
 
-    files = _saliencies(arguments.saliency)
+    files = samples.read_saliencies(arguments.saliency)
     normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
     rss = rhi.robust_saliency(normalised, arguments.penalty)
-    experts = rhi.top_heads(rss, arguments.experts)
+    experts = rhi.top_heads(rss, arguments.count)
     _name_ties(rss, experts)
     arrays = {
         "rss": rss,
@@ -169,14 +213,26 @@ def _identify_heads(arguments: Namespace) -> None:
     if arguments.bootstrap < 0:
         raise ConfigError(f"--bootstrap is {arguments.bootstrap}; it must be 0 or more")
     if arguments.bootstrap:
-        arrays["selected"] = _bootstrap(arguments, files)
+        arrays["selected"] = sweep.selection_frequency(
+            files,
+            arguments.features,
+            arguments.labels,
+            arguments.segment_labels,
+            count=arguments.count,
+            penalty=arguments.penalty,
+            bootstrap=arguments.bootstrap,
+            seed=arguments.seed,
+            threads=arguments.threads,
+        )
     excluded = [
         (layer, head, file.provenance["prompt"], reason)
         for file in files
         for layer, head, reason in file.provenance["problems"]
     ]
     provenance = {
-        **_carried(files[0], (*SAME_CAPTURE, "metrics", "shrinkage", "samples", "videos")),
+        **samples.carried(
+            files[0], (*samples.SAME_CAPTURE, "metrics", "shrinkage", "samples", "videos")
+        ),
         # A list, in the order of `normalised`: JSON objects have no order of their own.
         "prompts": [f.provenance["prompt"] for f in files],
         "prompt_texts": {f.provenance["prompt"]: f.provenance.get("prompt_text") for f in files},
@@ -186,10 +242,7 @@ def _identify_heads(arguments: Namespace) -> None:
         "excluded": [list(row) for row in excluded],
     }
     artifacts.write(arguments.out, "experts", arrays, provenance)
-    if arguments.table:
-        _write_table(arguments.table, arrays, rhi.top_heads(rss, int(np.isfinite(rss).sum())))
-    if arguments.excluded:
-        write_tsv(arguments.excluded, ("layer", "head", "prompt", "reason"), excluded)
+    _write_table(arguments.table, arrays, rhi.top_heads(rss, int(np.isfinite(rss).sum())))
 
 
 def _fit_scorer(arguments: Namespace) -> None:
@@ -197,30 +250,31 @@ def _fit_scorer(arguments: Namespace) -> None:
 
     from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ArtifactError
+    from hhvad.methods.headhunt import samples
     from hhvad.methods.headhunt.scorer import Scorer
 
     experts = artifacts.read(arguments.experts, "experts", ("experts",))
     heads = experts["experts"]
     files = [artifacts.head_features(path, heads) for path in arguments.features]
-    artifacts.require_same(files, SAME_PROMPT)
-    artifacts.require_same([experts, files[0]], SAME_CAPTURE)
+    artifacts.require_same(files, samples.SAME_PROMPT)
+    artifacts.require_same([experts, files[0]], samples.SAME_CAPTURE)
     text = experts.provenance["prompt_texts"].get(files[0].provenance.get("prompt"))
     if text not in (None, files[0].provenance.get("prompt_text")):
         raise ArtifactError(
             f"{files[0].path}: prompt_text is {files[0].provenance.get('prompt_text')!r}, but "
             f"{experts.path} has {text!r}: delete the older one and rerun"
         )
-    features, labels, _ = samples(files, arguments)
+    features, labels, _ = samples.join_samples(files, arguments.labels, arguments.segment_labels)
     scorer = Scorer(arguments.kind, arguments.seed).fit(features, labels)
     if not scorer.converged_:
         _note(f"the {arguments.kind} scorer has not converged within its limit of iterations")
     provenance = {
-        **_carried(files[0], SAME_PROMPT),
+        **samples.carried(files[0], samples.SAME_PROMPT),
         "kind": arguments.kind,
         "seed": arguments.seed,
         "converged": scorer.converged_,
         "samples": {"normal": scorer.n_fitted_[0], "anomaly": scorer.n_fitted_[1]},
-        "experts": _carried(experts, ("prompts", "penalty", "metrics", "shrinkage")),
+        "experts": samples.carried(experts, ("prompts", "penalty", "metrics", "shrinkage")),
     }
     arrays: dict[str, NDArray[Any]] = {**scorer.arrays(), "experts": np.asarray(heads)}
     artifacts.write(arguments.out, "scorer", arrays, provenance)
@@ -229,23 +283,77 @@ def _fit_scorer(arguments: Namespace) -> None:
 def _sweep_heads(arguments: Namespace) -> None:
     import numpy as np
 
-    from hhvad.errors import ConfigError
     from hhvad.files import write_tsv
-    from hhvad.methods.headhunt import rhi
+    from hhvad.methods.headhunt import rhi, samples, sweep
 
-    given = [bool(getattr(arguments, name)) for name in ("sheet", "heads_folder", "probes_folder")]
-    if any(given) and not (all(given) and arguments.features):
-        raise ConfigError("--sheet, --heads-folder, --probes-folder and --features belong together")
-    files = _saliencies(arguments.saliency)
+    files = samples.read_saliencies(arguments.saliency)
     normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
-    found = rhi.sweep(normalised, arguments.penalty_range, arguments.experts_range)
-    unknown = [(None, None)] * len(found)
-    measured = _measure(arguments, list(found.values())) if all(given) else unknown
+    found = rhi.sweep(normalised, arguments.penalties, arguments.counts)
+    measured = sweep.measure(
+        list(found.values()),
+        arguments.features,
+        arguments.labels,
+        arguments.segment_labels,
+        kind=arguments.kind,
+        seed=arguments.seed,
+        sheet_path=arguments.sheet,
+        heads_folder=arguments.heads_folder,
+        probes_folder=arguments.probes_folder,
+    )
     rows = [
         (penalty, k, " ".join(f"{head.layer},{head.head}" for head in heads), *metrics)
         for ((penalty, k), heads), metrics in zip(found.items(), measured, strict=True)
     ]
     write_tsv(arguments.out, ("penalty", "experts", "heads", "auc", "ap_step"), rows)
+
+
+def _score_headhunt(arguments: Namespace) -> None:
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.artifacts import scores
+    from hhvad.methods.headhunt.detector import require_same_online
+    from hhvad.methods.headhunt.scorer import Scorer
+
+    fitted = artifacts.read(arguments.scorer, "scorer")
+    features = artifacts.head_features(arguments.features, fitted["experts"])
+    require_same_online(fitted, features)
+    scorer = Scorer.from_arrays(fitted.provenance["kind"], fitted.arrays)
+    scores.write(arguments.out, features["segments"], scorer.predict_proba(features["features"]))
+
+
+def _pack_detector(arguments: Namespace) -> None:
+    from dataclasses import asdict
+
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.localization import locator
+
+    fitted = artifacts.read(arguments.scorer, "scorer")
+    settings = asdict(locator.read(arguments.locator))
+    provenance = {**fitted.provenance, "locator": settings}
+    artifacts.write(arguments.out, "detector", fitted.arrays, provenance)
+
+
+def _unpack_locator(arguments: Namespace) -> None:
+    from hhvad.files import write_json
+    from hhvad.methods.headhunt.detector import Detector
+
+    write_json(arguments.out, Detector.read(arguments.detector).locator.to_json())
+
+
+def _export_detector(arguments: Namespace) -> None:
+    from hhvad.artifacts import hdf5 as artifacts
+
+    content = artifacts.read(arguments.detector, "detector")
+    artifacts.write(arguments.out, "detector", content.arrays, content.provenance)
+    print(f"{arguments.out}: detector of model {content.provenance.get('model')}")
+
+
+def _show_detector(arguments: Namespace) -> None:
+    from hhvad.methods.headhunt import detector
+
+    rows = detector.summary(arguments.detector)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
 
 
 def _name_ties(rss: NDArray[np.float64], experts: Sequence[tuple[int, int]]) -> None:
@@ -279,3 +387,39 @@ def _write_table(path: str, arrays: dict[str, Any], ranking: Sequence[tuple[int,
 
 def _note(text: str) -> None:
     print(f"hhvad: note: {text}", file=sys.stderr)
+
+
+def _plot_heads(arguments: Namespace) -> None:
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.figures import plots
+
+    file = artifacts.read(arguments.experts, "experts")
+    experts = [(layer, head) for layer, head in file["experts"].tolist()]
+    prompts = file.provenance["prompts"]
+    plots.save(plots.rss(file["rss"], experts, file.arrays.get("selected")), arguments.out_rss)
+    plots.save(plots.saliency(file["normalised"], prompts), arguments.out_saliency)
+    figure = plots.agreement(file["normalised"], prompts, len(experts))
+    plots.save(figure, arguments.out_agreement)
+
+
+def _plot_features(arguments: Namespace) -> None:
+    import numpy as np
+
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.figures import plots
+    from hhvad.methods.headhunt.samples import join_samples
+
+    heads = artifacts.read(arguments.experts, "experts", ("experts", "rss"))
+    last, count = heads["rss"].shape
+    whole = np.array([[last - 1, head] for head in range(count)])
+    finite = np.isfinite(heads["rss"][last - 1])
+    shown = []
+    for chosen in (heads["experts"], whole[finite]):
+        files = [artifacts.head_features(path, chosen) for path in arguments.features]
+        values, labels, _ = join_samples(files, arguments.labels, arguments.segment_labels)
+        shown.append(values.reshape(len(values), -1).astype(np.float64))
+    names = (f"{len(heads['experts'])} expert heads", f"all {finite.sum()} heads of the last layer")
+    figure = plots.features(
+        shown[0], shown[1], ["anomaly" if label else "normal" for label in labels], names
+    )
+    plots.save(figure, arguments.out)

@@ -9,12 +9,11 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add check-config, check-annotations, list-failures and show-results."""
+    """Add this file's commands."""
     check = commands.add_parser(
         "check-config", help="check config, prompts and sheet without running anything"
     )
-    check.add_argument("--config", required=True, help="config.yaml")
-    check.add_argument("--schemas", default="workflow/schemas", help="folder of the schemas")
+    check.add_argument("--config", required=True, metavar="YAML")
     check.set_defaults(run=_check_config)
 
     events = commands.add_parser(
@@ -34,7 +33,7 @@ def add_commands(commands: Any) -> None:
     )
     labels.add_argument("--sheet", required=True)
     labels.add_argument("--probes-folder", required=True, help="folder with VIDEO.json")
-    labels.add_argument("--segment-length", type=int, default=48, metavar="FRAMES")
+    labels.add_argument("--segment-length", type=int, required=True, metavar="FRAMES")
     labels.add_argument("--out", required=True, help="TSV: video, start_frame, end_frame, label")
     labels.set_defaults(run=_label_segments)
 
@@ -45,60 +44,66 @@ def add_commands(commands: Any) -> None:
     )
     failures.set_defaults(run=_list_failures)
 
-    show = commands.add_parser("show-results", help="print the headline table of a finished run")
-    show.add_argument("--metrics", required=True, help="metrics JSON of report-metrics")
-    show.add_argument("--events-folder", required=True, help="folder with VIDEO.tsv")
+    show = commands.add_parser("show-results", help="print what a study's run has found")
+    show.add_argument("--config", required=True, metavar="YAML")
     show.add_argument("--report", help="page to name at the end")
     show.set_defaults(run=_show_results)
 
-
-def load_study(
-    path: str, schemas: str | Path
-) -> tuple[dict[str, Any], dict[str, Any], list[Any], list[str]]:
-    """The checked config, prompts, videos and notes, as the Snakefile sees them."""
-    from hhvad import config as settings
-    from hhvad import sheet
-
-    folder = Path(schemas)
-    schema = settings.read_yaml(folder / "config.schema.yaml")
-    config = settings.validate(settings.read_yaml(path), schema, path)
-    schema = settings.read_yaml(folder / "prompts.schema.yaml")
-    prompts = settings.validate(settings.read_yaml(config["prompts"]), schema, config["prompts"])
-    videos = sheet.read(config["videos"])
-    return config, prompts, videos, list(settings.check(config, prompts, videos))
+    reference = commands.add_parser(
+        "write-reference", help="write the JSON schemas and the table of keys from the code"
+    )
+    reference.add_argument("--root", required=True, metavar="DIR", help="the project")
+    reference.add_argument("--check", action="store_true", help="only say what differs")
+    reference.set_defaults(run=_write_reference)
 
 
 def _check_config(arguments: argparse.Namespace) -> None:
-    config, prompts, videos, notes = load_study(arguments.config, arguments.schemas)
-    missing = [v for v in videos if not Path(v.path).exists()]
-    for note in notes:
+    from hhvad.study import Study
+
+    study = Study.read(arguments.config)
+    for note in study.notes:
         print(f"note: {note}")
+    missing = [
+        video
+        for video in study.videos.values()
+        if not study.is_demo(video) and not Path(video.path).exists()
+    ]
     for video in missing:
         print(f"note: {video.video}: there is no file {video.path}")
+    methods = ", ".join(f"{name} ({method.kind})" for name, method in study.methods.items())
     print(
-        f"{arguments.config}: {len(videos)} videos ({len(missing)} without a file), "
-        f"{len(prompts['prompts'])} prompts, model {config['model']['name']}: fine"
+        f"{arguments.config}: study {study.name}, {len(study.videos)} videos ({len(missing)} "
+        f"without a file), methods {methods}: fine"
     )
+
+
+def _write_reference(arguments: argparse.Namespace) -> None:
+    from hhvad import reference
+
+    for path in reference.stale(Path(arguments.root), fix=not arguments.check):
+        print(f"{path}: {'differs from the code' if arguments.check else 'written'}")
 
 
 def _check_annotations(arguments: argparse.Namespace) -> None:
     from hhvad import sheet
-    from hhvad.files import read_json, write_tsv
+    from hhvad.artifacts import probe
+    from hhvad.files import write_tsv
 
     rows = []
     for video in sheet.read(arguments.sheet):
         if video.split != arguments.split or video.events is None:
             continue
-        probe = read_json(Path(arguments.probes_folder) / f"{video.video}.json")
-        events = sheet.event_frames(video, probe["fps"], probe["frames"])
+        info = probe.read(Path(arguments.probes_folder) / f"{video.video}.json")
+        events = sheet.event_frames(video, info.fps, info.frames)
         text = ";".join(f"{start}-{end}" for start, end in events)
-        rows.append((video.video, video.label, probe["frames"], probe["fps"], text))
+        rows.append((video.video, video.label, info.frames, info.fps, text))
     write_tsv(arguments.out, ("video", "label", "frames", "fps", "events"), rows)
 
 
 def _label_segments(arguments: argparse.Namespace) -> None:
     from hhvad import sheet
-    from hhvad.files import read_json, write_tsv
+    from hhvad.artifacts import probe
+    from hhvad.files import write_tsv
     from hhvad.localization import locator
     from hhvad.media import samplers as sampling
 
@@ -106,9 +111,9 @@ def _label_segments(arguments: argparse.Namespace) -> None:
     for video in sheet.read(arguments.sheet):
         if video.split != "calibration":
             continue
-        probe = read_json(Path(arguments.probes_folder) / f"{video.video}.json")
-        events = sheet.event_frames(video, probe["fps"], probe["frames"])
-        cuts = sampling.segments(probe["frames"], arguments.segment_length)
+        info = probe.read(Path(arguments.probes_folder) / f"{video.video}.json")
+        events = sheet.event_frames(video, info.fps, info.frames)
+        cuts = sampling.segments(info.frames, arguments.segment_length)
         for cut, (negative, positive) in zip(cuts, locator.frame_counts(cuts, events), strict=True):
             if positive >= negative or not positive:
                 rows.append((video.video, *cut, "anomaly" if positive else "normal"))
@@ -133,35 +138,20 @@ def _list_failures(arguments: argparse.Namespace) -> None:
         print("No job left an error line: see Snakemake's own message above.", file=sys.stderr)
         return
     count = sum(map(len, failures.values()))
-    print(f"\n{count} failed; nothing was invented for what they lack:", file=sys.stderr)
+    print(f"\n{count} jobs failed; their outputs were not written:", file=sys.stderr)
     for message, (first, *others) in failures.items():
         more = f" and {len(others)} more" if others else ""
         print(f"  {first}{more}: {message}", file=sys.stderr)
 
 
 def _show_results(arguments: argparse.Namespace) -> None:
-    from hhvad.files import read_json, read_tsv
+    from rich.console import Console
 
-    result = read_json(arguments.metrics)
-    rows = [("", "value", "95 % interval")]
-    for key, title in (
-        ("auc", "frame AUC"),
-        ("auc_abnormal", "frame AUC, abnormal videos only"),
-        ("ap_step", "average precision"),
-        ("ap_trapezoid", "area under precision-recall"),
-    ):
-        metric = result["metrics"][key]
-        low, high = metric.get("low"), metric.get("high")
-        value = "undefined" if metric["value"] is None else f"{100 * metric['value']:.2f} %"
-        interval = "" if low is None else f"{100 * low:.2f} - {100 * high:.2f}"
-        rows.append((title, value, interval))
-    files = sorted(Path(arguments.events_folder).glob("*.tsv"))
-    counts = [len(read_tsv(file)) for file in files]
-    found = f"in {sum(1 for n in counts if n)} of {len(files)} test videos"
-    rows.append(("events found", str(sum(counts)), found))
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    print()
-    for title, value, interval in rows:
-        print(f"  {title:<{widths[0]}}  {value:>{widths[1]}}  {interval}".rstrip())
+    from hhvad.study import Study
+    from hhvad.summary import summarise
+
+    console = Console(soft_wrap=True, highlight=False)
+    for part in summarise(Study.read(arguments.config)):
+        console.print(part)
     if arguments.report:
-        print(f"\nReport: {arguments.report}")
+        console.print(f"Report: {arguments.report}")

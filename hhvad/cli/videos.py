@@ -18,7 +18,7 @@ def add_commands(commands: Any) -> None:
     )
     probe.add_argument("--video", required=True, metavar="ID")
     probe.add_argument("--path", required=True, help="the video file")
-    probe.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS")
+    probe.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
     probe.add_argument(
         "--events",
         default="none",
@@ -37,13 +37,11 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--path", required=True, help="the video file")
     sample.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
     sample.add_argument("--view", required=True, choices=VIEWS)
-    sample.add_argument("--frames", type=_count, default=16, metavar="F")
-    sample.add_argument("--segment-length", type=_count, default=48, metavar="FRAMES")
-    sample.add_argument(
-        "--size", type=_count, nargs=2, default=(448, 448), metavar=("HEIGHT", "WIDTH")
-    )
-    sample.add_argument("--threads", type=_count, default=2, metavar="N", help="that decode")
-    sample.add_argument("--timeout", type=_seconds, default=3600.0, metavar="SECONDS")
+    sample.add_argument("--frames-per-segment", type=_count, required=True, metavar="F")
+    sample.add_argument("--segment-length", type=_count, required=True, metavar="FRAMES")
+    sample.add_argument("--size", type=_count, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    sample.add_argument("--threads", type=_count, required=True, metavar="N", help="that decode")
+    sample.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
     sample.add_argument("--out", required=True, metavar="H5")
     sample.set_defaults(run=_sample_frames)
 
@@ -88,7 +86,7 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         arguments.out,
         video=arguments.video,
         view=arguments.view,
-        frames=arguments.frames,
+        frames=arguments.frames_per_segment,
         segment_length=arguments.segment_length,
         size=arguments.size,
         threads=arguments.threads,

@@ -204,11 +204,6 @@ class Locator:
         return asdict(self)
 
 
-PAPER = Locator(1.5, 0.65, how="the values that the paper reports")
-# The middle segment keeps 0.79 of its score: one certain segment is an event, one of 0.6 is not.
-UNCALIBRATED = Locator(0.5, 0.5, how="not calibrated: one certain segment alone is an event")
-
-
 def read(path: str | Path) -> Locator:
     """The locator of a method. Raises ArtifactError where the file is absent or not a locator."""
     data = read_json(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,16 @@ class Grid(Section):
         return [self.first, self.last, self.count]
 
 
+class Fixed(Section):
+    """Smoothing and threshold as given."""
+
+    sigma: Annotated[float, Field(gt=0)] = Field(description="Smoothing in segments.")
+    tau: Annotated[float, Field(ge=0, le=1)] = Field(description="Threshold.")
+
+
+NAMED = {"lone-segment": Fixed(sigma=0.5, tau=0.5), "paper": Fixed(sigma=1.5, tau=0.65)}
+
+
 class Locator(Section):
     """From scores to events: smoothing and threshold, calibrated on validation events."""
 
@@ -28,20 +38,23 @@ class Locator(Section):
         "renormalise",
         description="Smoothing at the ends of a video; zero is the official code's.",
     )
-    sigma: Annotated[float, Field(gt=0)] = Field(
-        1.5, description="Smoothing in segments where no validation events calibrate it."
-    )
-    tau: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.65, description="Threshold where no validation events calibrate it."
+    fixed: Literal["lone-segment", "paper"] | Fixed = Field(
+        "lone-segment",
+        description="Smoothing and threshold where no validation events calibrate them: "
+        "`lone-segment` (sigma 0.5, tau 0.5) finds one certain segment alone; `paper` (1.5, 0.65) "
+        "finds no event below three segments; or {sigma: ..., tau: ...}.",
     )
     sigmas: Grid = Field(Grid(first=0.5, last=3.0, count=11), description="Grid of sigma.")
     taus: Grid = Field(Grid(first=0.1, last=0.9, count=81), description="Grid of tau.")
 
+    @property
+    def fallback(self) -> Fixed:
+        """Smoothing and threshold where nothing calibrates them."""
+        return NAMED[self.fixed] if isinstance(self.fixed, str) else self.fixed
+
 
 class Method(Section):
     """The part of a method's entry that all kinds share."""
-
-    needs_calibration: ClassVar[bool] = False  # labelled calibration videos of both classes
 
     kind: str = Field(description="Which method this is; decides the other keys.")
     locator: Locator = Locator()

@@ -19,7 +19,9 @@ def features_of_all_prompts(wildcards):
     method = settings(wildcards)
     folder = f"<results>/heads/{method.model}/{method.calibration.view}"
     prompts = STUDY.prompts_of(wildcards.method)
-    return [f"{folder}/{prompt}/{name}.h5" for prompt in prompts for name in CALIBRATION]
+    return [
+        f"{folder}/{prompt}/{name}.h5" for prompt in prompts for name in CALIBRATION
+    ]
 
 
 def saliency_of_all_prompts(wildcards):
@@ -292,9 +294,7 @@ rule unpack_locator:
         mem_mb=1000,
         runtime=10,
     shell:
-        "hhvad unpack-locator"
-        " --detector {input:q}"
-        " --out {output:q} 2> {log:q}"
+        "hhvad unpack-locator" " --detector {input:q}" " --out {output:q} 2> {log:q}"
 
 
 rule plot_heads:

@@ -1,7 +1,7 @@
-"""The detector file: experts, scorer, locator, prompt and view of one model; what one shares.
+"""The detector file: all that is needed to judge a new video with one HeadHunt; what one shares.
 
-A frozen detector (config `detector: path`) needs no calibration videos: its prompt is asked, its
-experts are read, and its scorer and locator judge.
+A frozen detector (`detector: FILE` of a method) needs no calibration videos: its prompt is asked,
+its experts are read, and its scorer and locator judge.
 """
 
 from __future__ import annotations
@@ -10,67 +10,93 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hhvad.artifacts import hdf5 as artifacts
-from hhvad.errors import ArtifactError, ConfigError
-from hhvad.records import HeadId
+import numpy as np
+from numpy.typing import NDArray
+
+from hhvad.artifacts import hdf5
+from hhvad.artifacts.hdf5 import Artifact
+from hhvad.errors import ArtifactError
+from hhvad.localization.locator import Locator
+from hhvad.methods.headhunt.scorer import Scorer
+from hhvad.records import Event, HeadId
+
+# What features must share with the scorer to be judged by it.
+SAME_ONLINE = (
+    "model", "revision", "commit", "fingerprint", "dtype", "prompt", "prompt_text", "system",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Detector:
-    """What a detector file says of itself."""
+    """Experts, scorer and locator of one model and prompt."""
 
     model: str
     prompt: str
     prompt_text: str
+    system: str
     sampling: dict[str, Any]
     experts: tuple[HeadId, ...]
+    scorer: Scorer
+    locator: Locator
     provenance: dict[str, Any]
 
-
-def read(path: str | Path) -> Detector:
-    """Read a detector file's description; ArtifactError where it is absent, damaged or another."""
-    content = artifacts.read(path, "detector", ("experts",))
-    provenance = content.provenance
-    needed = ("model", "prompt", "prompt_text", "sampling")
-    absent = [key for key in needed if key not in provenance]
-    if absent:
-        raise ArtifactError(f"{path}: provenance lacks {absent[0]!r}; make the detector again")
-    return Detector(
-        model=provenance["model"],
-        prompt=provenance["prompt"],
-        prompt_text=provenance["prompt_text"],
-        sampling=provenance["sampling"],
-        experts=tuple(HeadId(*head) for head in content["experts"].tolist()),
-        provenance=provenance,
-    )
-
-
-def require_config(detector: Detector, config: dict[str, Any]) -> None:
-    """Refuse a config whose model or sampling is not the one the detector was calibrated with."""
-    path = config["detector"]
-    if config["model"]["name"] != detector.model:
-        raise ConfigError(
-            f"config: model.name is {config['model']['name']!r}, but detector {path} was made with "
-            f"{detector.model!r}; set model to that one, or calibrate again"
+    @classmethod
+    def read(cls, path: str | Path) -> Detector:
+        """Read a detector file. Raises ArtifactError where it is absent, damaged or another."""
+        content = hdf5.read(path, "detector")
+        provenance = content.provenance
+        needed = ("model", "prompt", "prompt_text", "sampling", "kind", "locator")
+        absent = [key for key in needed if key not in provenance]
+        if absent:
+            raise ArtifactError(f"{path}: provenance lacks {absent[0]!r}; make the detector again")
+        try:
+            locator = Locator(**provenance["locator"])
+        except TypeError as error:
+            raise ArtifactError(f"{path}: its locator is of another hhvad ({error})") from error
+        return cls(
+            model=provenance["model"],
+            prompt=provenance["prompt"],
+            prompt_text=provenance["prompt_text"],
+            system=provenance.get("system", ""),
+            sampling=provenance["sampling"],
+            experts=tuple(HeadId(*head) for head in content["experts"].tolist()),
+            scorer=Scorer.from_arrays(provenance["kind"], content.arrays),
+            locator=locator,
+            provenance=provenance,
         )
-    for key in ("frames", "segment_length", "size"):
-        ours, theirs = config["sampling"][key], detector.sampling.get(key)
-        if theirs is not None and list(_items(ours)) != list(_items(theirs)):
-            raise ConfigError(
-                f"config: sampling.{key} is {ours}, but detector {path} was made with {theirs}; "
-                "set it to that, or calibrate again"
+
+    def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The probability of anomaly [T] of each segment, from the experts' features [T, K, D]."""
+        return self.scorer.predict_proba(features)
+
+    def localize(self, scores: NDArray[np.float64], segments: NDArray[np.int64]) -> list[Event]:
+        """The events in a video's scores [T] of segments [T, 2], in frames."""
+        return list(self.locator.events(scores, segments))
+
+
+def require_same_online(fitted: Artifact, features: Artifact) -> None:
+    """Refuse features of another model, prompt or kind of frames than the scorer's.
+
+    Calibration and online frames may differ in their view, but not in number and size.
+    """
+    hdf5.require_same([fitted, features], SAME_ONLINE)
+    theirs = fitted.provenance.get("sampling", {})
+    for key, value in features.provenance.get("sampling", {}).items():
+        if key != "segment_length" and key in theirs and theirs[key] != value:
+            raise ArtifactError(
+                f"{features.path}: sampling {key} is {value!r}, but {fitted.path} has "
+                f"{theirs[key]!r}: they cannot be used together; delete the older one and rerun"
             )
-
-
-def _items(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def summary(path: str | Path) -> list[tuple[str, str]]:
     """A detector as lines of (name, value) for people."""
-    detector = read(path)
-    info = detector.provenance
-    locator = info.get("locator", {})
+    from hhvad.localization.locator import shortest_event
+
+    detector = Detector.read(path)
+    info, locator = detector.provenance, detector.locator
+    shortest = shortest_event(locator.sigma, locator.tau, locator.border)
+    found = f"{shortest} segments" if shortest else "none: no event can be found"
     rows = [
         ("model", detector.model),
         ("revision", str(info.get("revision") or "")),
@@ -78,8 +104,9 @@ def summary(path: str | Path) -> list[tuple[str, str]]:
         ("prompt", f"{detector.prompt}: {detector.prompt_text}"),
         ("experts", " ".join(str(head) for head in detector.experts)),
         ("scorer", str(info.get("kind", ""))),
-        ("locator", f"sigma {locator.get('sigma')} segments, tau {locator.get('tau')}"),
-        ("calibrated", "on validation events" if locator.get("calibrated") else "no: fixed values"),
+        ("locator", f"sigma {locator.sigma} segments, tau {locator.tau}"),
+        ("shortest event", found),
+        ("calibrated", "on validation events" if locator.calibrated else "no: fixed values"),
         ("sampling", ", ".join(f"{key} {value}" for key, value in detector.sampling.items())),
         ("hhvad", str(info.get("hhvad", ""))),
     ]

@@ -19,6 +19,7 @@ SAME_PROMPT = (*SAME_CAPTURE, "prompt", "prompt_text", "system")
 
 
 def read_all_heads(path: str) -> Artifact:
+    """Features of every head. Raises ArtifactError where only some heads were captured."""
     file = hdf5.read(path, "features", ("features", "segments"))
     if file["features"].ndim != 4:
         raise ArtifactError(
@@ -40,15 +41,22 @@ def read_saliencies(paths: Sequence[str]) -> list[Artifact]:
     return files
 
 
-def samples(
-    files: list[Artifact], arguments: Namespace, of: str = "--features"
+def join_samples(
+    files: list[Artifact],
+    labels: Sequence[str],
+    segment_labels: str | None,
+    of: str = "--features",
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64] | None]:
-    """Features and labels of the calibration samples, and the video of each where it is one of
-    several segments."""
-    if arguments.segment_labels:
-        return _labelled_segments(files, arguments.segment_labels)
-    labels = _labels(arguments.labels, len(files), of)
-    return _one_row_avideo_of(files), labels, None
+    """Features [N, ...] and labels [N] of the calibration samples (0 normal, 1 anomaly), and the
+    number of the video [N] of each where a sample is one of several segments.
+
+    labels: one per file, where a sample is a whole video; segment_labels: else, the table of
+    label-segments. Raises ConfigError, AnnotationError or ArtifactError where they do not fit.
+    """
+    if segment_labels:
+        return _labelled_segments(files, segment_labels)
+    classes = _labels(labels, len(files), of)
+    return _one_row_per_video(files), classes, None
 
 
 def _labels(labels: Sequence[str], count: int, files: str = "--features") -> NDArray[np.int64]:
@@ -61,7 +69,7 @@ def _labels(labels: Sequence[str], count: int, files: str = "--features") -> NDA
     return np.array([label == "anomaly" for label in labels], dtype=np.int64)
 
 
-def _one_row_avideo_of(files: list[Artifact]) -> NDArray[np.float32]:
+def _one_row_per_video(files: list[Artifact]) -> NDArray[np.float32]:
     """Features of view `video` behind one another: [videos, ...]."""
     for file in files:
         shape = file["features"].shape
@@ -101,6 +109,7 @@ def _labelled_segments(
 
 
 def require_two_of_each(labels: NDArray[np.int64]) -> None:
+    """Raise DataError where a class has fewer than two samples."""
     normal, anomaly = int((labels == 0).sum()), int(labels.sum())
     if min(normal, anomaly) < 2:
         raise DataError(
@@ -110,6 +119,7 @@ def require_two_of_each(labels: NDArray[np.int64]) -> None:
 
 
 def video_of(file: Artifact) -> str:
+    """The id of the video that a file of features is of."""
     return str(file.provenance.get("video", file.path.stem))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -76,8 +76,6 @@ class Scorer(Section):
 
 class HeadHunt(Method):
     """HeadHunt-VAD: heads that agree under every wording, and a scorer on their features."""
-
-    needs_calibration: ClassVar[bool] = True
 
     kind: Literal["headhunt"] = Field(description="`headhunt`.")
     model: Id = Field(description="Name of the model, one of `models`.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,8 +11,6 @@ from hhvad.methods.settings import Method
 
 class Motion(Method):
     """How much neighbouring frames differ: the baseline that needs no model and no labels."""
-
-    needs_calibration: ClassVar[bool] = False
 
     kind: Literal["motion"] = Field(description="`motion`.")
     quantile: Annotated[float, Field(gt=0, le=1)] = Field(

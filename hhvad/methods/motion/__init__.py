@@ -1,0 +1,1 @@
+"""How much neighbouring frames differ: the baseline without a model."""
