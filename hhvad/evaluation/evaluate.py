@@ -27,6 +27,7 @@ from hhvad.records import Event
 
 INTERVALS = ("half-open", "inclusive")
 CATEGORY_SEPARATOR = ";"
+COLUMNS = ("metric", "value", "low", "high", "meaning")
 
 CURVES: dict[str, Callable[[Floats, Floats], float]] = {
     "auc": metrics.auc,

@@ -14,13 +14,12 @@ from sklearn.metrics import auc as area
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from hhvad import sheet
-from hhvad.artifacts import hdf5 as artifacts
 from hhvad.artifacts import scores
 from hhvad.cli import main
 from hhvad.datasets import datasets
 from hhvad.errors import AnnotationError
 from hhvad.evaluation import evaluate
-from hhvad.files import read_tsv
+from hhvad.files import read_tsv, write_json
 from hhvad.localization import locator
 
 # METHOD.md: degenerate baselines on the real annotations, half-open, in percent:
@@ -420,7 +419,7 @@ def test_bad_flags(small, tmp_path, capsys, flags):
 
 
 def write_run(folder, videos, *, calibrated=True):
-    """The files of a run: sheet, detector, probes, smoothed scores and events."""
+    """The files of a run: sheet, locator, probes, smoothed scores and events."""
     lines = ["\t".join(sheet.COLUMNS)]
     for name in ("scores", "events", "probe"):
         (folder / name).mkdir()
@@ -443,15 +442,14 @@ def write_run(folder, videos, *, calibrated=True):
         (folder / "events" / f"{name}.tsv").write_text(header + "".join(found))
     lines.append("train\ttrain.mp4\tcalibration\tnormal\t\t")
     (folder / "videos.tsv").write_text("\n".join(lines) + "\n")
-    settings = {"sigma": 1.5, "tau": 0.5, "border": "renormalise", "calibrated": calibrated}
-    experts = {"experts": np.zeros((1, 2), dtype=np.int64)}
-    artifacts.write(folder / "detector.h5", "detector", experts, {"locator": settings})
+    found = locator.Locator(1.5, 0.5, calibrated=calibrated)
+    write_json(folder / "locator.json", found.to_json())
     return [
-        *("report-metrics", "--sheet", str(folder / "videos.tsv")),
+        *("report-metrics", "--method", "headhunt", "--sheet", str(folder / "videos.tsv")),
         *("--scores-folder", str(folder / "scores"), "--events-folder", str(folder / "events")),
-        *("--probes-folder", str(folder / "probe"), "--detector", str(folder / "detector.h5")),
-        *("--bootstrap", "10", "--out", str(folder / "metrics.json")),
-        *("--table", str(folder / "metrics.tsv")),
+        *("--probes-folder", str(folder / "probe"), "--locator", str(folder / "locator.json")),
+        *("--dataset", "none", "--interval", "half-open", "--bootstrap", "10", "--seed", "0"),
+        *("--out", str(folder / "metrics.json"), "--table", str(folder / "metrics.tsv")),
     ]
 
 
@@ -468,6 +466,8 @@ def test_report_metrics(tmp_path, capsys):
     command = write_run(tmp_path, RUN, calibrated=False)
     assert main([*command, "--dataset", "xd-violence"]) == 0
     result = json.loads((tmp_path / "metrics.json").read_text())
+    assert result["method"] == "headhunt"
+    assert locator.Locator(**result["locator"]) == locator.Locator(1.5, 0.5)
     assert result["left_out"] == {"unlabelled": {"count": 1, "names": ["u"]}}
     assert result["videos"] == {"labelled": 4, "annotated": 3, "normal": 1, "anomaly": 3}
     assert result["frames"] == {"annotated": 95, "scored": 95, "anomalous": 20}
@@ -510,6 +510,7 @@ def test_report_metrics_of_normal_videos_alone(tmp_path):
         (("scores/b.tsv", "10\t20", "10\t19"), ["b.tsv", "1 of 25 frames"]),
         (("probe/b.json", '"frames": 25', '"frames": null'), ["b.json", "frames"]),
         (("events/b.tsv", "0.6\n", "high\n"), ["events", "b.tsv", "high"]),
+        (("locator.json", '"tau": 0.5', '"tau": "0.5"'), ["locator.json", "wrong type"]),
     ],
 )
 def test_report_metrics_refuses(tmp_path, capsys, change, words):
@@ -522,3 +523,11 @@ def test_report_metrics_refuses(tmp_path, capsys, change, words):
     error = capsys.readouterr().err
     assert all(word in error for word in words)
     assert not (tmp_path / "metrics.json").exists()
+
+
+def test_report_metrics_has_no_defaults(tmp_path, capsys):
+    command = write_run(tmp_path, RUN)
+    for at in range(1, len(command), 2):
+        with pytest.raises(SystemExit):
+            main([*command[:at], *command[at + 2 :]])
+        assert command[at] in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""The metrics of one method in a run: its score and event files, read and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hhvad import sheet
+from hhvad.artifacts import probe, scores
+from hhvad.errors import ArtifactError
+from hhvad.evaluation import evaluate
+from hhvad.files import read_tsv
+from hhvad.localization.locator import Locator
+from hhvad.records import Event, Video
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a run keeps VIDEO.tsv of a method's scores and events, and VIDEO.json of its probes."""
+
+    scores: Path
+    events: Path
+    probes: Path
+
+
+def report(
+    method: str,
+    locator: Locator,
+    videos: Sequence[Video],
+    folders: Folders,
+    *,
+    dataset: str,
+    interval: str,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The result of `evaluate.evaluate` for the labelled ones of the videos, and whose it is.
+
+    Raises ArtifactError, AnnotationError or SheetError, which name the file or row at fault.
+    """
+    labelled = [video for video in videos if video.label is not None]
+    fixed = f"tau {locator.tau} is a fixed value, not calibrated on validation events"
+    result = evaluate.evaluate(
+        [scored(video, folders, interval) for video in labelled],
+        dataset=dataset,
+        interval=interval,
+        tau=locator.tau,
+        resamples=resamples,
+        seed=seed,
+        left_out={"unlabelled": [video.video for video in videos if video.label is None]},
+        notes=[] if locator.calibrated else [fixed],
+    )
+    return {"method": method, "locator": locator.to_json(), **result}
+
+
+def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:
+    """A labelled video of the sheet with its scores, events and annotation in frames."""
+    name = video.video
+    info = probe.read(folders.probes / f"{name}.json")
+    path = folders.scores / f"{name}.tsv"
+    bounds, columns = scores.read_video(path, ("smoothed", "score"))
+    smoothed, raw = (
+        scores.check(str(path), scores.Segments(bounds, column), info.frames)[0]
+        for column in columns
+    )
+    annotated = None
+    if video.events is not None:
+        events = sheet.event_frames(video, info.fps, info.frames)
+        annotated = evaluate.events_in(events, info.frames, interval)
+    return evaluate.Scored(
+        video=name,
+        label=str(video.label),
+        categories=evaluate.parse_categories(video.category),
+        n_frames=info.frames,
+        events=annotated,
+        bounds=smoothed.bounds,
+        scores=smoothed.scores,
+        raw=raw.scores,
+        detected=_read_events(folders.events / f"{name}.tsv"),
+        fps=info.fps,
+    )
+
+
+def _read_events(path: Path) -> tuple[Event, ...]:
+    try:
+        return tuple(
+            Event(int(row["start_frame"]), int(row["end_frame"]), float(row["peak_score"]))
+            for row in read_tsv(path, ("start_frame", "end_frame", "peak_score"))
+        )
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}; delete it and rerun") from error
