@@ -42,7 +42,7 @@ def _metrics(study: Study) -> Table:
     counts = {name: _counts(study, name) for name in study.methods}
     table.add_row(
         "events found",
-        *(f"{events} in {some} of {videos}" for events, some, videos in counts.values()),
+        *(f"{events} in {some} of {videos} videos" for events, some, videos in counts.values()),
     )
     return table
 

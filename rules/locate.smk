@@ -21,7 +21,9 @@ rule calibrate_locator:
         mem_mb=1000,
         runtime=10,
     params:
-        events=[format_events(STUDY.videos[name].events) for name in VALIDATION],
+        events=[
+            format_events(STUDY.videos[name].events) or "none" for name in VALIDATION
+        ],
         sigmas=lambda wildcards: locator_of(wildcards).sigmas.words(),
         taus=lambda wildcards: locator_of(wildcards).taus.words(),
         border=lambda wildcards: locator_of(wildcards).border,

@@ -1,4 +1,4 @@
-"""score-video, calibrate-locator and localize-events on small made-up files."""
+"""score-headhunt, pack-detector, calibrate-locator and localize-events on small made-up files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import sys
 import time
 
 import numpy as np
+import probes
 import pytest
 
 from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
-from hhvad.files import read_json, read_tsv, write_json, write_tsv
+from hhvad.files import read_json, read_tsv, write_tsv
 from hhvad.localization import locator
 from hhvad.methods.headhunt.scorer import Scorer
 
@@ -43,7 +44,7 @@ def capture(path, features, **changes):
 
 def score(features, scorer, out):
     return main(
-        ["score-video", "--features", features, "--scorer", str(scorer[0]), "--out", str(out)]
+        ["score-headhunt", "--features", features, "--scorer", str(scorer[0]), "--out", str(out)]
     )
 
 
@@ -62,7 +63,7 @@ def test_a_detector_scores_as_its_scorer_does(scorer, tmp_path):
     features = capture(tmp_path / "v.h5", np.random.default_rng(1).normal(size=(5, 2, 3, 4)))
     fitted = artifacts.read(scorer[0], "scorer")
     detector = tmp_path / "detector.h5"
-    provenance = {**fitted.provenance, "locator": {"tau": 0.5}}
+    provenance = {**fitted.provenance, "locator": locator.Locator(1.0, 0.5).to_json()}
     artifacts.write(detector, "detector", fitted.arrays, provenance)
     assert score(features, scorer, tmp_path / "a.tsv") == 0
     assert score(features, (detector,), tmp_path / "b.tsv") == 0
@@ -98,7 +99,7 @@ def test_scoring_starts_at_once(scorer, tmp_path):
     features = capture(tmp_path / "v.h5", np.zeros((2, 2, 3, 4)))
     code = (
         "import sys; from hhvad.cli import main; "
-        f"main(['score-video', '--features', {features!r}, '--scorer', {str(scorer[0])!r}, "
+        f"main(['score-headhunt', '--features', {features!r}, '--scorer', {str(scorer[0])!r}, "
         f"'--out', {str(tmp_path / 'v.tsv')!r}]); "
         "print([m for m in ('sklearn', 'scipy', 'torch', 'pandas') if m in sys.modules])"
     )
@@ -122,7 +123,7 @@ def write_scores(path, scores, last=None):
 
 
 def write_probe(path, frames, fps="25/1"):
-    write_json(path, {"fps_fraction": fps, "frames": frames})
+    probes.write_probe(path, frames, fps)
     return str(path)
 
 
@@ -136,16 +137,23 @@ def validation(tmp_path):
     return scores, ["--scores", *paths, "--probes", *probes]
 
 
-def calibrate(scorer, tmp_path, *more):
-    return main(
-        ["calibrate-locator", "--scorer", str(scorer[0]), "--out", str(tmp_path / "detector.h5"),
-         "--summary", str(tmp_path / "locator.json"), *more]
-    )  # fmt: skip
+REQUIRED = {
+    "--scores": [], "--probes": [], "--events": [], "--sigmas": ["0.5", "3", "11"],
+    "--taus": ["0.1", "0.9", "81"], "--border": ["renormalise"], "--sigma": ["1.5"],
+    "--tau": ["0.65"],
+}  # fmt: skip
+
+
+def calibrate(tmp_path, *more):
+    given = [
+        word for flag, words in REQUIRED.items() if flag not in more for word in (flag, *words)
+    ]
+    return main(["calibrate-locator", "--out", str(tmp_path / "locator.json"), *given, *more])
 
 
 def test_calibration_is_the_best_frame_level_f1(scorer, validation, tmp_path):
     scores, flags = validation
-    assert calibrate(scorer, tmp_path, *flags, "--events", "103-184", "") == 0
+    assert calibrate(tmp_path, *flags, "--events", "103-184", "") == 0
     found = read_json(tmp_path / "locator.json")
     frames = [np.repeat(s, 10) for s in scores]
     truth = [np.isin(np.arange(len(f)), np.arange(103, 184)) * (f is frames[0]) for f in frames]
@@ -159,7 +167,11 @@ def test_calibration_is_the_best_frame_level_f1(scorer, validation, tmp_path):
                 best = (f1, sigma, tau)
     assert (found["f1"], found["sigma"], found["tau"]) == best
     assert found["calibrated"] is True
-    detector = artifacts.read(tmp_path / "detector.h5", "detector")
+    packed = tmp_path / "detector.h5"
+    command = ["pack-detector", "--scorer", str(scorer[0]), "--out", str(packed)]
+    assert main([*command, "--locator", str(tmp_path / "locator.json")]) == 0
+    command = ["unpack-locator", "--detector", str(packed), "--out", str(tmp_path / "again.json")]
+    detector = artifacts.read(packed, "detector")
     assert detector.provenance["locator"] == found
     assert detector.provenance["prompt_text"] == "Abnormal?"
     restored = Scorer.from_arrays("logistic", detector.arrays)
@@ -167,21 +179,19 @@ def test_calibration_is_the_best_frame_level_f1(scorer, validation, tmp_path):
     assert detector["experts"].tolist() == EXPERTS.tolist()
 
 
-def test_events_in_seconds_are_the_same(scorer, validation, tmp_path):
+def test_events_in_seconds_are_the_same(validation, tmp_path):
     _, flags = validation
-    assert calibrate(scorer, tmp_path, *flags, "--events", "100-180", "") == 0
-    frames = (tmp_path / "detector.h5").read_bytes()
-    assert calibrate(scorer, tmp_path, *flags, "--events", "4s-7.2s", "") == 0
-    assert (tmp_path / "detector.h5").read_bytes() == frames
+    assert calibrate(tmp_path, *flags, "--events", "100-180", "") == 0
+    frames = (tmp_path / "locator.json").read_bytes()
+    assert calibrate(tmp_path, *flags, "--events", "4s-7.2s", "") == 0
+    assert (tmp_path / "locator.json").read_bytes() == frames
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_without_annotated_events_the_fixed_values_are_taken(
-    scorer, validation, tmp_path, capsys, given
-):
+def test_without_annotated_events_the_fixed_values_are_taken(validation, tmp_path, capsys, given):
     more = [*validation[1], "--events", "", ""] if given else ["--scores", "--probes", "--events"]
-    more += ["--fixed-sigma", "2", "--fixed-tau", "0.4"]
-    assert calibrate(scorer, tmp_path, *more) == 0
+    more += ["--sigma", "2", "--tau", "0.4"]
+    assert calibrate(tmp_path, *more) == 0
     found = read_json(tmp_path / "locator.json")
     assert (found["sigma"], found["tau"], found["calibrated"]) == (2, 0.4, False)
     assert "note" in capsys.readouterr().err
@@ -196,15 +206,15 @@ def test_without_annotated_events_the_fixed_values_are_taken(
         (["x", ""], "'x'"),
     ],
 )
-def test_bad_events_are_refused(scorer, validation, tmp_path, capsys, events, message):
-    assert calibrate(scorer, tmp_path, *validation[1], "--events", *events) == 2
+def test_bad_events_are_refused(validation, tmp_path, capsys, events, message):
+    assert calibrate(tmp_path, *validation[1], "--events", *events) == 2
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("grid", [["3", "1", "5"], ["0.5", "1", "0"], ["0.5", "1", "2.5"]])
-def test_bad_grids_are_refused(scorer, validation, tmp_path, capsys, grid):
+def test_bad_grids_are_refused(validation, tmp_path, capsys, grid):
     flags = [*validation[1], "--events", "103-184", ""]
-    assert calibrate(scorer, tmp_path, *flags, "--sigmas", *grid) == 2
+    assert calibrate(tmp_path, *flags, "--sigmas", *grid) == 2
     assert "--sigmas" in capsys.readouterr().err
 
 
@@ -213,13 +223,13 @@ def localize(tmp_path, scores, probe):
     outputs = [word for flag, name in names.items() for word in (flag, str(tmp_path / name))]
     return main(
         ["localize-events", "--video", "v#1", "--scores", scores, "--probe", probe,
-         "--detector", str(tmp_path / "detector.h5"), *outputs]
+         "--locator", str(tmp_path / "locator.json"), "--method", "headhunt", *outputs]
     )  # fmt: skip
 
 
-def test_events_are_cut_out(scorer, tmp_path):
-    flags = ["--fixed-sigma", "0.5", "--fixed-tau", "0.5", "--border", "zero"]
-    assert calibrate(scorer, tmp_path, *flags) == 0
+def test_events_are_cut_out(tmp_path):
+    flags = ["--sigma", "0.5", "--tau", "0.5", "--border", "zero"]
+    assert calibrate(tmp_path, *flags) == 0
     values = [0.1, 0.1, 0.9, 0.9, 0.8, 0.1, 0.1, 0.1, 0.95]
     scores = write_scores(tmp_path / "s.tsv", values, last=86)
     probe = write_probe(tmp_path / "p.json", 86, "30000/1001")
@@ -237,22 +247,24 @@ def test_events_are_cut_out(scorer, tmp_path):
     assert float(events[0]["peak_score"]) == smoothed[2:5].max()
     data = json.loads((tmp_path / "e.json").read_text())
     assert data["events"][0]["start_frame"] == 20
-    assert data["detector"]["locator"]["calibrated"] is False
-    assert data["detector"]["model"] == "tiny"
+    assert data["locator"]["calibrated"] is False
+    assert data["method"] == "headhunt"
 
 
-def test_a_changed_video_is_noticed(scorer, tmp_path, capsys):
-    assert calibrate(scorer, tmp_path) == 0
+def test_a_changed_video_is_noticed(tmp_path, capsys):
+    assert calibrate(tmp_path) == 0
     scores = write_scores(tmp_path / "s.tsv", [0.1, 0.2])
     assert localize(tmp_path, scores, write_probe(tmp_path / "p.json", 30)) == 2
     assert "end at frame 20" in capsys.readouterr().err
-    assert localize(tmp_path, scores, write_probe(tmp_path / "p.json", 20, "0/0")) == 2
-    assert "fps_fraction" in capsys.readouterr().err
+    damaged = tmp_path / "p.json"
+    damaged.write_text(damaged.read_text().replace('"fps_fraction": "25"', '"fps_fraction": "0/0"'))
+    assert localize(tmp_path, scores, str(damaged)) == 2
+    assert "p.json: not a probe" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["nan", "", "abc"])
-def test_a_bad_score_is_refused(scorer, tmp_path, capsys, text):
-    assert calibrate(scorer, tmp_path) == 0
+def test_a_bad_score_is_refused(tmp_path, capsys, text):
+    assert calibrate(tmp_path) == 0
     path = tmp_path / "s.tsv"
     path.write_text("\t".join(COLUMNS) + f"\n0\t0\t10\t{text}\n")
     assert localize(tmp_path, str(path), write_probe(tmp_path / "p.json", 10)) == 2

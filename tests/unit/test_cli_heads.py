@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from probes import write_probe
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
-from hhvad.files import read_tsv, write_json, write_tsv
+from hhvad.files import read_tsv, write_tsv
 from hhvad.methods.headhunt import rhi, saliency
 from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.sheet import COLUMNS
@@ -17,6 +18,27 @@ PROMPTS = {"direct": "Is this abnormal?", "role": "You watch a camera. Is this a
 LABELS = ["normal", "anomaly"] * 5
 SHAPE = (1, 2, 3, 6)  # S, L, H, D
 EXPERT = (1, 2)
+
+
+REQUIRED = {
+    "score-saliency": {
+        "--metrics": ["lda", "kl", "mmd", "nmi"], "--shrinkage": ["none"], "--threads": ["1"],
+    },
+    "identify-heads": {
+        "--count": ["5"], "--penalty": ["0.5"], "--bootstrap": ["0"], "--seed": ["0"],
+        "--threads": ["1"],
+    },
+    "fit-scorer": {"--kind": ["logistic"], "--seed": ["42"]},
+    "sweep-heads": {"--kind": ["logistic"], "--seed": ["42"]},
+    "label-segments": {"--segment-length": ["48"]},
+}  # fmt: skip
+
+
+def run(command: list[str]) -> int:
+    """The command with the paper's values for the flags that are not given."""
+    flags = REQUIRED[command[0]].items()
+    more = [word for flag, words in flags if flag not in command for word in (flag, *words)]
+    return main([*command, *more])
 
 
 def capture(path, rng, prompt="direct", label="normal", video=None, **changes):
@@ -55,7 +77,7 @@ def study(tmp_path):
 
 def score(paths, out, *more, labels=LABELS):
     command = ["score-saliency", "--features", *paths, "--labels", *labels, "--out", str(out)]
-    return main([*command, *more])
+    return run([*command, *more])
 
 
 @pytest.fixture
@@ -140,7 +162,7 @@ def test_segments_are_labelled_by_a_table(tmp_path, capsys):
     text = "".join(f"{v}\t{s}\t{s + 48}\t{label}\n" for v, s, label in rows)
     table.write_text("video\tstart_frame\tend_frame\tlabel\n" + text)
     command = ["score-saliency", "--features", *paths, "--segment-labels", str(table)]
-    assert main([*command, "--out", str(out)]) == 0
+    assert run([*command, "--out", str(out)]) == 0
     picked = np.stack(
         [artifacts.read(tmp_path / f"{v}.h5", "features")["features"][s // 48] for v, s, _ in rows]
     )
@@ -148,14 +170,14 @@ def test_segments_are_labelled_by_a_table(tmp_path, capsys):
     assert np.array_equal(artifacts.read(out, "saliency")["saliency"], expected, equal_nan=True)
     table.write_text("video\tstart_frame\tend_frame\tlabel\na\t1\t48\tnormal\n")
     capsys.readouterr()
-    assert main([*command, "--out", str(out)]) == 2
+    assert run([*command, "--out", str(out)]) == 2
     assert "a 1 48" in capsys.readouterr().err
 
 
 def identify(saliencies, tmp_path, *more):
-    command = ["identify-heads", "--saliency", *saliencies, "--experts", "2"]
+    command = ["identify-heads", "--saliency", *saliencies, "--count", "2"]
     out, table = str(tmp_path / "experts.h5"), str(tmp_path / "experts.tsv")
-    return main([*command, "--out", out, "--table", table, *more])
+    return run([*command, "--out", out, "--table", table, *more])
 
 
 def test_experts_are_found(study, saliencies, tmp_path):
@@ -208,15 +230,12 @@ def test_a_head_without_saliency_is_excluded_by_name(study, tmp_path, capsys):
     assert score(study["direct"], first) == 0
     assert score([*study["role"][:-1], bad], second) == 0
     assert "(0,1)" in capsys.readouterr().err
-    excluded = tmp_path / "excluded.tsv"
-    assert identify([str(first), str(second)], tmp_path, "--excluded", str(excluded)) == 0
+    assert identify([str(first), str(second)], tmp_path) == 0
     file = artifacts.read(tmp_path / "experts.h5", "experts")
     assert np.isnan(file["rss"][0, 1])
     assert np.isfinite(np.delete(file["rss"].ravel(), 1)).all()
     reason = "NaN or infinite features in 1 samples"
     assert file.provenance["excluded"] == [[0, 1, "role", reason]]
-    row = {"layer": "0", "head": "1", "prompt": "role", "reason": reason}
-    assert read_tsv(excluded) == [row]
 
 
 def test_ties_are_named(tmp_path, capsys):
@@ -238,7 +257,7 @@ def test_scorer_is_fitted_on_the_experts(study, saliencies, tmp_path, kind):
     experts = str(tmp_path / "experts.h5")
     out = tmp_path / "scorer.h5"
     command = ["fit-scorer", "--features", *study["direct"], "--labels", *LABELS]
-    assert main([*command, "--experts", experts, "--kind", kind, "--out", str(out)]) == 0
+    assert run([*command, "--experts", experts, "--kind", kind, "--out", str(out)]) == 0
     file = artifacts.read(out, "scorer")
     assert file["experts"].tolist() == artifacts.read(experts, "experts")["experts"].tolist()
     assert file.provenance["samples"] == {"normal": 5, "anomaly": 5}
@@ -254,22 +273,11 @@ def test_scorer_refuses_other_captures(study, saliencies, tmp_path, capsys):
     ]
     experts, out = str(tmp_path / "experts.h5"), str(tmp_path / "scorer.h5")
     command = ["fit-scorer", "--features", *other, "--labels", *LABELS]
-    assert main([*command, "--experts", experts, "--out", out]) == 2
+    assert run([*command, "--experts", experts, "--out", out]) == 2
     assert "bfloat16" in capsys.readouterr().err
 
 
-def test_sweep_lists_the_experts_of_each_setting(saliencies, tmp_path):
-    out = tmp_path / "sweep.tsv"
-    command = ["sweep-heads", "--saliency", *saliencies, "--experts-range", "1", "2"]
-    assert main([*command, "--penalty-range", "0", "0.5", "--out", str(out)]) == 0
-    rows = read_tsv(out)
-    settings = [(row["penalty"], row["experts"]) for row in rows]
-    assert settings == [("0.0", "1"), ("0.0", "2"), ("0.5", "1"), ("0.5", "2")]
-    assert all(row["heads"].split()[0] == "1,2" for row in rows)
-    assert {row["auc"] for row in rows} == {""}
-
-
-def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies, tmp_path, capsys):
+def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies, tmp_path):
     rng = np.random.default_rng(5)
     tests = tmp_path / "tests"
     tests.mkdir()
@@ -277,7 +285,7 @@ def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies,
     wild = capture(tests / "wild.h5", rng, label="anomaly", shape=shape, view="segments")
     calm = capture(tests / "calm.h5", rng, shape=shape, view="segments")
     for name in ("wild", "calm"):
-        write_json(tests / f"{name}.json", {"fps": 25.0, "frames": 192})
+        write_probe(tests / f"{name}.json", 192, 25)
     rows = [
         ("wild", "wild.mp4", "test", "anomaly", "", "0-100"),
         ("calm", "calm.mp4", "test", "normal", "", ""),
@@ -285,13 +293,11 @@ def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies,
     write_tsv(tests / "sheet.tsv", COLUMNS, rows)
     out = tmp_path / "sweep.tsv"
     command = [
-        "sweep-heads", "--saliency", *saliencies, "--experts-range", "1", "2",
-        "--penalty-range", "0.5", "--sheet", str(tests / "sheet.tsv"), "--heads-folder",
+        "sweep-heads", "--saliency", *saliencies, "--counts", "1", "2",
+        "--penalties", "0.5", "--sheet", str(tests / "sheet.tsv"), "--heads-folder",
         str(tests), "--probes-folder", str(tests), "--out", str(out),
     ]  # fmt: skip
-    assert main(command) == 2
-    assert "--features belong together" in capsys.readouterr().err
-    assert main([*command, "--features", *study["direct"], "--labels", *LABELS]) == 0
+    assert run([*command, "--features", *study["direct"], "--labels", *LABELS]) == 0
     at = [EXPERT]
     z = np.concatenate(
         [artifacts.head_features(f, np.array(at))["features"] for f in study["direct"]]
@@ -300,7 +306,10 @@ def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies,
     both = [artifacts.head_features(f, np.array(at))["features"] for f in (wild, calm)]
     scores = np.repeat(np.concatenate([scorer.predict_proba(f) for f in both]), 48)
     labels = np.arange(2 * 192) < 100
-    first = read_tsv(out)[0]
+    rows = read_tsv(out)
+    assert [(row["penalty"], row["experts"]) for row in rows] == [("0.5", "1"), ("0.5", "2")]
+    assert all(row["heads"].split()[0] == "1,2" for row in rows)
+    first = rows[0]
     assert float(first["auc"]) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert float(first["ap_step"]) == pytest.approx(average_precision_score(labels, scores))
 
@@ -342,21 +351,22 @@ def test_segments_are_samples_from_saliency_to_scorer(segmented, tmp_path):
     for prompt in paths:
         files.append(str(tmp_path / f"{prompt}.h5"))
         command = ["score-saliency", "--features", *paths[prompt], "--segment-labels", table]
-        assert main([*command, "--shrinkage", "ledoit-wolf", "--out", files[-1]]) == 0
+        assert run([*command, "--shrinkage", "ledoit-wolf", "--out", files[-1]]) == 0
     assert artifacts.read(files[0], "saliency").provenance["samples"] == {
         "normal": 15,
         "anomaly": 3,
     }
     experts, scorer = tmp_path / "experts.h5", tmp_path / "scorer.h5"
     every = [path for prompt in paths for path in paths[prompt]]
-    command = ["identify-heads", "--saliency", *files, "--features", *every, "--experts", "1"]
+    command = ["identify-heads", "--saliency", *files, "--features", *every, "--count", "1"]
     command += ["--segment-labels", table, "--bootstrap", "3", "--out", str(experts)]
-    assert main(command) == 0
+    command += ["--table", str(tmp_path / "experts.tsv")]
+    assert run(command) == 0
     chosen = artifacts.read(experts, "experts")
     assert chosen["experts"].tolist() == [list(EXPERT)]
     assert chosen["selected"].sum() == pytest.approx(1)
     command = ["fit-scorer", "--features", *paths["direct"], "--segment-labels", table]
-    assert main([*command, "--experts", str(experts), "--out", str(scorer)]) == 0
+    assert run([*command, "--experts", str(experts), "--out", str(scorer)]) == 0
     samples = artifacts.read(scorer, "scorer").provenance["samples"]
     assert samples == {"normal": 15, "anomaly": 3}
 
@@ -391,10 +401,10 @@ def test_label_segments(tmp_path):
     ]
     write_tsv(tmp_path / "sheet.tsv", COLUMNS, rows)
     for name, frames in (("a", 150), ("b", 50)):
-        write_json(tmp_path / f"{name}.json", {"fps": 25.0, "frames": frames})
+        write_probe(tmp_path / f"{name}.json", frames, 25)
     command = ["label-segments", "--sheet", str(tmp_path / "sheet.tsv"), "--out"]
     command += [str(tmp_path / "out.tsv"), "--probes-folder", str(tmp_path)]
-    assert main(command) == 0
+    assert run(command) == 0
     found = [tuple(row.values()) for row in read_tsv(tmp_path / "out.tsv")]
     assert found == [
         ("a", "0", "48", "normal"),

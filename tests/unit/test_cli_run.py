@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from probes import write_probe
 
 from hhvad.cli import main
 from hhvad.files import read_tsv, write_json, write_tsv
+from hhvad.localization import locator
 from hhvad.sheet import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +32,7 @@ def test_failures_are_listed_once_a_message_and_bugs_apart(tmp_path, capsys):
     log(tmp_path, "probe_video/old", "hhvad: error: long ago\n", age=100)
     assert main(["list-failures", "--logs", str(tmp_path), "--since", str(1e9 - 1)]) == 0
     assert capsys.readouterr().err.strip().splitlines() == [
-        "4 failed; nothing was invented for what they lack:",
+        "4 jobs failed; their outputs were not written:",
         "  capture_heads/m/p/b and 1 more: model/: no tokenizer",
         "  fit_scorer/m: a bug of ours: KeyError: 'x' (the whole story is in the log)",
         "  probe_video/a: a.mp4: the file is empty",
@@ -50,7 +52,7 @@ def annotated(tmp_path):
         ("c", "c.mp4", "validation", "anomaly", "", "0-5"),
     ]
     write_tsv(tmp_path / "sheet.tsv", COLUMNS, rows)
-    write_json(tmp_path / "a.json", {"fps": 30.0, "frames": 60})
+    write_probe(tmp_path / "a.json", 60)
     out = tmp_path / "out.tsv"
     command = ["check-annotations", "--sheet", str(tmp_path / "sheet.tsv"), "--split", "test"]
     return tmp_path, out, [*command, "--probes-folder", str(tmp_path), "--out", str(out)]
@@ -67,34 +69,56 @@ def test_annotations_of_a_split_in_frames(annotated):
 
 def test_an_event_past_the_end_names_video_event_and_length(annotated, capsys):
     folder, out, command = annotated
-    write_json(folder / "a.json", {"fps": 30.0, "frames": 59})
+    write_probe(folder / "a.json", 59)
     assert main(command) == 2
     assert "video a: event 1s-2s is frames 30-60, but the video has 59" in capsys.readouterr().err
     assert not out.exists()
 
 
-def test_show_results_prints_undefined_metrics_as_such(tmp_path, capsys):
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A study of two test videos, one of them judged, beside another study's results."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        *((f"c{i}", "x.mp4", "calibration", "normal", "", "") for i in range(2)),
+        ("a", "a.mp4", "test", "", "", ""),
+        ("b", "b.mp4", "test", "", "", ""),
+    ]
+    write_tsv("sheet.tsv", COLUMNS, rows)
+    Path("mine.yaml").write_text("videos: sheet.tsv\nmethods: {still: {kind: motion}}\n")
+    event = {"start_frame": 30, "end_frame": 60, "peak_score": 0.9}
+    event |= {"start_seconds": 1.0, "end_seconds": 2.0}
+    for name in ("a", "another"):
+        write_json(f"results/mine/events/still/{name}.json", {"events": [event]})
+    write_json("results/mine/locator/still.json", locator.Locator(1.5, 0.65).to_json())
+    return tmp_path
+
+
+def test_show_results_counts_the_videos_of_its_own_sheet(small, capsys):
+    assert main(["show-results", "--config", "mine.yaml", "--report", "page.html"]) == 0
+    out = capsys.readouterr().out
+    assert "1 in 1 of 1 videos" in out
+    assert "0.900" in out
+    assert "not judged: 1 videos, the first is b" in out
+    assert "the shortest event that it finds: 144 frames" in out
+    assert "Report: page.html" in out
+
+
+def test_show_results_prints_undefined_metrics_as_such(small, capsys):
     number = {"value": 0.9123, "low": 0.8, "high": 0.95}
     none = {"value": None, "low": None, "high": None}
     metrics = {"auc": number, "auc_abnormal": none, "ap_step": number, "ap_trapezoid": number}
-    write_json(tmp_path / "m.json", {"metrics": metrics})
-    columns = ("video", "start_frame", "end_frame")
-    write_tsv(tmp_path / "events" / "a.tsv", columns, [("a", 1, 2), ("a", 5, 9)])
-    write_tsv(tmp_path / "events" / "b.tsv", columns, [])
-    command = ["show-results", "--metrics", str(tmp_path / "m.json")]
-    command += ["--events-folder", str(tmp_path / "events"), "--report", "page.html"]
-    assert main(command) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
-    assert lines[0] == ["value", "95", "%", "interval"]
-    assert lines[1] == ["frame", "AUC", "91.23", "%", "80.00", "-", "95.00"]
-    assert lines[2][-1] == "undefined"
-    assert ["events", "found", "2", "in", "1", "of", "2", "test", "videos"] in lines
-    assert lines[-1] == ["Report:", "page.html"]
+    write_json("results/mine/metrics/still.json", {"metrics": metrics})
+    assert main(["show-results", "--config", "mine.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "frame AUC " in line]
+    assert line.split()[2:] == ["91.23", "%", "(80.00", "-", "95.00)"]
+    assert any(line.split()[-1:] == ["undefined"] for line in lines)
 
 
 def test_check_config_names_what_is_missing(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert main(["check-config", "--config", "config/config.yaml"]) == 0
-    assert "model demo: fine" in capsys.readouterr().out
+    assert "methods headhunt (headhunt): fine" in capsys.readouterr().out
     assert main(["check-config", "--config", "config/nothing.yaml"]) == 2
     assert "config/nothing.yaml: there is no such file" in capsys.readouterr().err

@@ -1,0 +1,280 @@
+"""Config, prompts and sheet as one study: defaults, and mistakes by their name."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from hhvad import config as settings
+from hhvad import reference
+from hhvad.errors import ConfigError, HHVADError, SheetError
+from hhvad.files import write_tsv
+from hhvad.sheet import COLUMNS
+from hhvad.study import Prompt, Study, sheet_path
+from hhvad.workflow import one_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALLEST = {
+    "videos": "v.tsv",
+    "models": {"m": {"path": "demo"}},
+    "methods": {"hunt": {"kind": "headhunt", "model": "m", "prompts": "p.yaml"}},
+}
+ROWS = [
+    (f"{label}-{i}", "x.mp4", "calibration", label, "", "")
+    for label in ("normal", "anomaly")
+    for i in range(2)
+]
+VALIDATION = ("v", "x.mp4", "validation", "anomaly", "", "0-10")
+PROMPTS = {"online": "a", "prompts": {"a": "What?", "b": "Why?"}}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(rows=[*ROWS, VALIDATION], prompts=PROMPTS)
+    return tmp_path
+
+
+def write(rows=None, prompts=None, path="p.yaml"):
+    if rows is not None:
+        write_tsv("v.tsv", COLUMNS, rows)
+    if prompts is not None:
+        Path(path).write_text(yaml.safe_dump(prompts))
+
+
+def load(**changes) -> Study:
+    """The smallest study with keys changed: `sampling__size=...`, `methods__hunt__heads=...`."""
+    data = copy.deepcopy(SMALLEST)
+    for key, value in changes.items():
+        section = data
+        *path, last = key.split("__")
+        for part in path:
+            section = section.setdefault(part, {})
+        section[last] = value
+    Path("my.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+    return Study.read("my.yaml")
+
+
+def at(value, key: str):
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def test_defaults_are_the_papers(folder):
+    study = load()
+    for key, value in {
+        "sampling.frames_per_segment": 16,
+        "sampling.segment_length": 48,
+        "sampling.size": (448, 448),
+        "metrics.interval": "half-open",
+        "metrics.bootstrap": 1000,
+    }.items():
+        assert at(study.config, key) == value, key
+    for key, value in {
+        "saliency.metrics": ("lda", "kl", "mmd", "nmi"),
+        "experts.count": 5,
+        "experts.penalty": 0.5,
+        "scorer.kind": "logistic",
+        "scorer.seed": 42,
+        "locator.sigmas.last": 3.0,
+        "locator.taus.count": 81,
+    }.items():
+        assert at(study.methods["hunt"], key) == value, key
+
+
+def test_the_study_has_the_name_of_its_file_and_folders_of_its_own(folder):
+    study = load()
+    assert study.name == "my"
+    assert study.folders["results"] == "results/my"
+    assert study.folders["logs"] == "logs/my"
+    assert load(study="other").folders["results"] == "results/other"
+    assert load(pathvars__results="here").folders["results"] == "here"
+
+
+def test_the_order_of_rows_means_nothing(folder):
+    before = load()
+    write(rows=[VALIDATION, *reversed(ROWS)])
+    after = load()
+    assert list(before.videos) == list(after.videos)
+    assert before.split("calibration") == after.split("calibration")
+    assert before.annotation(list(before.videos)) == after.annotation(list(after.videos))
+
+
+def test_the_old_form_is_refused_with_the_new_one(folder):
+    with pytest.raises(ConfigError, match=r"my.yaml: `model:`.*models: .*methods: ") as caught:
+        load(model={"name": "x", "path": "demo"})
+    assert "\n" not in str(caught.value)
+
+
+def test_words_of_a_command_line_become_the_keys_types(folder):
+    study = load(
+        methods__hunt__experts={"count": "7", "penalty": "0.25"},
+        compute={"resident": "false", "threads": "3"},
+        methods__hunt__detector="null",
+    )
+    assert study.headhunt("hunt").experts.count == 7
+    assert study.headhunt("hunt").detector is None
+    assert study.config.compute.resident is False
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("nonsense", 1, ["'nonsense' is unknown", "sampling"]),
+        ("sampling__frame", 8, ["'sampling.frame' is unknown", "frames_per_segment"]),
+        ("sampling__frames_per_segment", 0, ["sampling.frames_per_segment", "0"]),
+        ("sampling__frames_per_segment", "many", ["sampling.frames_per_segment", "many"]),
+        ("sampling__size", [448], ["sampling.size"]),
+        ("models__m__dtype", "int8", ["models.m.dtype is 'int8'", "bfloat16"]),
+        ("models__m__path", "no/such/folder", ["models.m.path", "no/such/folder"]),
+        ("methods__hunt__saliency", {"metrics": ["lda", "lda"]}, ["saliency.metrics"]),
+        ("methods__hunt__saliency", {"metrics": ["magic"]}, ["metrics.0 is 'magic'", "nmi"]),
+        ("methods__hunt__experts", {"count": 0}, ["methods.hunt.experts.count"]),
+        ("methods__hunt__expert", {"count": 0}, ["'methods.hunt.expert' is unknown"]),
+        ("methods__hunt__kind", "magic", ["methods.hunt.kind", "magic", "headhunt, motion"]),
+        ("methods__hunt__model", "n", ["methods.hunt.model is 'n'", "one of m"]),
+        ("methods__hunt__heads", "experts", ["heads is 'experts'", "detector"]),
+        ("methods__hunt__locator", {"fixed": {"sigma": 1, "tau": 1.5}}, ["tau", "1.5"]),
+        ("methods__hunt__locator", {"border": "reflect"}, ["locator.border is 'reflect'"]),
+        ("methods__hunt__locator", {"sigmas": {"first": 1, "last": 2}}, ["sigmas.count"]),
+        (
+            "methods__hunt__locator",
+            {"taus": {"first": 0.9, "last": 0.1, "count": 3}},
+            ["locator.taus.last is 0.1, below first 0.9"],
+        ),
+        ("methods", {}, ["there is no method"]),
+        ("metrics__interval", "open", ["metrics.interval is 'open'"]),
+        ("compute__batch_size", 0, ["compute.batch_size"]),
+        ("compute__device", "gpu", ["compute.device"]),
+        ("dataset", "shanghai", ["dataset is 'shanghai'", "ucf-crime"]),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(folder, key, value, parts):
+    with pytest.raises(HHVADError) as caught:
+        load(**{key: value})
+    message = str(caught.value)
+    assert message.startswith("my.yaml")
+    for part in parts:
+        assert part in message
+
+
+def test_a_missing_key_is_named(folder):
+    Path("c.yaml").write_text("videos: v.tsv\n")
+    with pytest.raises(ConfigError, match="'methods' is required; add it"):
+        Study.read("c.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: [\n", "a:\n  b: 1\n  b: 2\n"])
+def test_broken_yaml_and_repeated_keys(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="not YAML"):
+        settings.read_yaml(tmp_path / "c.yaml")
+
+
+def test_yaml_makes_no_objects(tmp_path):
+    (tmp_path / "c.yaml").write_text("a: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ConfigError, match="not YAML"):
+        settings.read_yaml(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ({"online": "a", "prompts": {"a": "x"}}, "prompts has 1 entries, needs at least 2"),
+        ({**PROMPTS, "online": "c"}, "online is 'c'; it must be one of a, b"),
+        ({"online": "a", "prompts": {"a": "x", "b": "x"}}, r"prompts\.b repeats"),
+        ({"online": "a", "prompts": {"a": "x", "b": " "}}, r"prompts\.b"),
+    ],
+)
+def test_bad_prompts(folder, prompts, message):
+    write(prompts=prompts)
+    with pytest.raises(ConfigError, match=message):
+        load()
+
+
+def test_without_validation_events_the_fixed_values_are_announced(folder):
+    assert not any("validation" in note for note in load().notes)
+    write(rows=ROWS)
+    (note,) = [note for note in load().notes if "validation" in note]
+    assert "sigma 0.5" in note
+    assert "1 segments, 48 frames" in note
+    (note,) = [n for n in load(methods__hunt__locator={"fixed": "paper"}).notes if "sigma" in n]
+    assert "3 segments, 144 frames" in note
+
+
+def test_the_demos_model_on_other_videos_is_announced(folder):
+    (note,) = [note for note in load().notes if "tiny model" in note]
+    assert "means nothing" in note
+
+
+def test_a_split_without_one_of_its_classes(folder):
+    write(rows=[row for row in ROWS if row[3] == "normal"])
+    with pytest.raises(SheetError, match="calibration has 0 videos labelled anomaly"):
+        load()
+
+
+def test_validation_needs_events(folder):
+    write(rows=[*ROWS, (*VALIDATION[:5], "")])
+    with pytest.raises(SheetError, match="video v: split validation needs the events"):
+        load()
+
+
+def test_motion_needs_calibration_videos_but_no_labels_of_both_classes(folder):
+    motion = {"m": {"kind": "motion"}}
+    write(rows=[ROWS[0], VALIDATION])
+    assert load(methods=motion).methods["m"].kind == "motion"
+    write(rows=[VALIDATION])
+    with pytest.raises(SheetError, match="scores of motion"):
+        load(methods=motion)
+
+
+def test_several_headhunts_share_prompts_of_one_wording(folder):
+    two = {**SMALLEST["methods"], "other": {**SMALLEST["methods"]["hunt"], "prompts": "q.yaml"}}
+    write(prompts={"online": "b", "prompts": {"b": "Why?", "c": "How?"}}, path="q.yaml")
+    study = load(methods=two)
+    assert study.online("other") == "b"
+    assert study.prompts["m", "b"] == Prompt("Why?")
+    assert {prompt for _, prompt in study.prompts} == {"a", "b", "c"}
+    write(prompts={"online": "b", "prompts": {"b": "Why not?", "c": "How?"}}, path="q.yaml")
+    with pytest.raises(ConfigError, match=r"hunt and other ask model m different wordings.*'b'"):
+        load(methods=two)
+
+
+def test_the_sheet_that_a_config_names(folder):
+    load()
+    assert sheet_path("my.yaml") == Path("v.tsv")
+    Path("bad.yaml").write_text("a: 1\n")
+    with pytest.raises(ConfigError, match="videos"):
+        sheet_path("bad.yaml")
+
+
+def test_the_shipped_files_are_valid(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = Study.read("config/config.yaml")
+    assert study.name == "demo"
+    schema = reference.config_schema()
+    for name in ("config", "ucf-crime", "xd-violence"):
+        data = settings.read_yaml(f"config/{name}.yaml")
+        settings.parse(settings.Config, data, name)
+        jsonschema.validate(data, schema)
+
+
+def test_schemas_and_documentation_are_those_of_the_code():
+    stale = reference.stale(ROOT, fix=False)
+    assert not stale, "hhvad write-reference --root . writes them"
+
+
+def test_a_pattern_of_names_matches_these_and_no_others():
+    import re
+
+    names = ["a", "ab", "abc", "b.c", "b#c", "video-001", "video-002", "video-01"]
+    pattern = re.compile(one_of(names))
+    assert all(pattern.fullmatch(name) for name in names)
+    others = ["", "abcd", "bxc", "video-00", "video-003", "c"]
+    assert not any(pattern.fullmatch(name) for name in others)
+    assert not re.compile(one_of([])).fullmatch("")
