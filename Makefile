@@ -37,8 +37,7 @@ $(TEST_STAMP): $(STAMP)
 demo: venv
 	$(RUN) snakemake --cores all
 	$(RUN) snakemake --report report.html
-	@$(RUN) hhvad show-results --metrics results/metrics/demo.json \
-		--events-folder results/events/demo --report report.html
+	@$(RUN) hhvad show-results --config config/config.yaml --report report.html
 
 test: venv-test lint unit workflow-test fault-test
 

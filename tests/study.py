@@ -55,8 +55,8 @@ class Study:
         return {**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(self.folder / "run")}
 
     def results(self) -> dict[str, bytes]:
-        """All artifacts and figures by name."""
-        folder = self.folder / "results"
+        """All artifacts and figures of the demo's study by name."""
+        folder = self.folder / "results/demo"
         files = (path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
 
@@ -92,6 +92,10 @@ class Study:
     @property
     def config(self) -> dict:
         return yaml.safe_load((self.folder / "config/config.yaml").read_text())
+
+    def change_method(self, **sections: object) -> None:
+        """Merge keys into the demo's method headhunt."""
+        self.change_config(methods=_merged(self.config["methods"], {"headhunt": sections}))
 
     def change_config(self, **sections: object) -> None:
         """Merge keys into config.yaml."""
@@ -149,5 +153,17 @@ def make_study(folder: Path) -> Study:
     shutil.copytree(ROOT / "config", folder / "config")
     study = Study(folder)
     study.write_rows(few_rows())
-    study.change_config(experts={"bootstrap": 10}, metrics={"bootstrap": 50})
+    study.change_method(experts={"bootstrap": 10})
+    study.change_config(metrics={"bootstrap": 50})
     return study
+
+
+def _merged(old: dict, new: dict) -> dict:
+    """`old` with the keys of `new`, sections within sections too."""
+    both = {
+        key: _merged(old[key], value)
+        if isinstance(old.get(key), dict) and isinstance(value, dict)
+        else value
+        for key, value in new.items()
+    }
+    return {**old, **both}

@@ -15,21 +15,19 @@ FLIP = Path(__file__).with_name("flip.py")
 
 def commands(folder: Path) -> dict[str, tuple[str, str, list[str]]]:
     """By name: the file that is damaged, the file that is made, the words of the command."""
-    video = next(folder.glob("results/scores/demo/*collision.tsv")).stem
-    features = f"results/heads/demo/segments/direct/{video}.h5"
+    video = next(folder.glob("results/demo/scores/headhunt/*collision.tsv")).stem
+    features = f"results/demo/heads/demo/segments/direct/{video}.h5"
     score = [
-        "score-video", "--features", features, "--scorer", "results/scorer/demo.h5",
+        "score-headhunt", "--features", features, "--scorer", "results/demo/scorer/headhunt.h5",
         "--out", "out.tsv",
     ]  # fmt: skip
-    localize = [
-        "localize-events", "--video", video, "--scores", f"results/scores/demo/{video}.tsv",
-        "--detector", "results/detector/demo.h5", "--probe", f"results/probe/{video}.json",
-        "--out-scores", "a.tsv", "--out-events", "b.tsv", "--out-json", "out.json",
+    unpack = [
+        "unpack-locator", "--detector", "results/demo/detector/headhunt.h5", "--out", "out.json",
     ]  # fmt: skip
     return {
         "features": (features, "out.tsv", score),
-        "scorer": ("results/scorer/demo.h5", "out.tsv", score),
-        "detector": ("results/detector/demo.h5", "out.json", localize),
+        "scorer": ("results/demo/scorer/headhunt.h5", "out.tsv", score),
+        "detector": ("results/demo/detector/headhunt.h5", "out.json", unpack),
     }
 
 

@@ -71,10 +71,14 @@ def logged_errors(study: Study) -> list[str]:
 
 @pytest.mark.parametrize(
     ("folder", "size"),
-    [("results/frames", "300k"), ("results/heads", "300k"), ("results/figures", "100k")],
+    [
+        ("results/demo/frames", "300k"),
+        ("results/demo/heads", "300k"),
+        ("results/demo/figures", "100k"),
+    ],
 )
 def test_a_full_disk(finished: Study, tmp_path, small_disk, folder, size, long, tally: Tally):
-    if folder != "results/heads" and not long:
+    if folder != "results/demo/heads" and not long:
         pytest.skip("only in `make faults`")
     study = make_study(tmp_path / "full")
     shutil.copytree(finished.folder / "resources", study.folder / "resources")
@@ -114,10 +118,11 @@ def test_a_read_only_results_folder(finished: Study, small_disk, tmp_path, tally
 
 def test_a_quota(finished: Study, quota, tally: Tally):
     folder = quota("2M")
-    name = sorted((finished.folder / "results/frames/video").glob("*.h5"))[0].stem
+    name = sorted((finished.folder / "results/demo/frames/video").glob("*/*.h5"))[0].stem
     sample = (
         f"hhvad sample-frames --video {name} --path resources/demo/{name}.mp4"
-        f" --probe results/probe/{name}.json --view segments --size 448 448"
+        f" --probe results/demo/probe/{name}.json --view segments --size 448 448"
+        " --frames-per-segment 16 --segment-length 48 --threads 1 --timeout 60"
         f" --out '{folder}/frames.h5'"
     )
     refused = finished.run("bash", "-c", sample)
@@ -134,14 +139,15 @@ def test_a_quota(finished: Study, quota, tally: Tally):
 
 def test_a_limit_on_the_size_of_files(finished: Study, tally: Tally):
     """As a quota does, a limit refuses a write in the middle of a file."""
-    video = next((finished.folder / "results/scores/demo").glob("*collision.tsv")).stem
+    video = next((finished.folder / "results/demo/scores/headhunt").glob("*collision.tsv")).stem
     score = (
-        f"hhvad score-video --features results/heads/demo/segments/direct/{video}.h5"
-        " --scorer results/scorer/demo.h5 --out out.tsv"
+        f"hhvad score-headhunt --features results/demo/heads/demo/segments/direct/{video}.h5"
+        " --scorer results/demo/scorer/headhunt.h5 --out out.tsv"
     )
     sample = (
         f"hhvad sample-frames --video {video} --path resources/demo/{video}.mp4"
-        f" --probe results/probe/{video}.json --view segments --size 56 56 --out out.h5"
+        f" --probe results/demo/probe/{video}.json --view segments --size 56 56 --out out.h5"
+        " --frames-per-segment 16 --segment-length 48 --threads 1 --timeout 60"
     )
     for out, words, line in (
         ("out.tsv", score, "hhvad: error: out.tsv: cannot be written: File too large"),
@@ -161,7 +167,7 @@ def test_removed_files_are_made_again_where_they_are_needed(finished: Study, tal
     """What nothing that is left to do reads may stay away, as Snakemake has it."""
     before = finished.results()
     for pattern in ("heads/**/segments/**/*.h5", "scorer/*.h5", "probe/*.json", "scores/**/*.tsv"):
-        path = sorted((finished.folder / "results").glob(pattern))[0]
+        path = sorted((finished.folder / "results/demo").glob(pattern))[0]
         path.unlink()
         done = finished.snakemake()
         assert done.returncode == 0, done.stdout
@@ -171,7 +177,7 @@ def test_removed_files_are_made_again_where_they_are_needed(finished: Study, tal
         assert found.items() <= before.items()
         tally.tried("file removed")
     # With all that is made from it gone too, it is needed.
-    for path in (finished.folder / "results").rglob("*"):
+    for path in (finished.folder / "results/demo").rglob("*"):
         if path.is_file() and "frames" not in path.parts and "heads/demo/video" not in str(path):
             path.unlink()
     done = finished.snakemake()

@@ -33,9 +33,9 @@ def test_names_of_files_are_only_names(finished: Study, long: bool, tally: Tally
     finished.write_rows(rows)
     done = finished.snakemake()
     assert done.returncode == 0, done.stdout
-    known = (finished.folder / f"results/scores/demo/{plain['video']}.tsv").read_text()
+    known = (finished.folder / f"results/demo/scores/headhunt/{plain['video']}.tsv").read_text()
     for number, _ in enumerate(names):
-        found = finished.folder / f"results/scores/demo/named-{number}.tsv"
+        found = finished.folder / f"results/demo/scores/headhunt/named-{number}.tsv"
         assert found.read_text().replace(f"named-{number}", plain["video"]) == known
         tally.tried("name of a file")
     assert not list(finished.folder.rglob("pwned"))
@@ -43,7 +43,7 @@ def test_names_of_files_are_only_names(finished: Study, long: bool, tally: Tally
 
 def wait_for_captures(study: Study, run: subprocess.Popen[bytes], count: int) -> None:
     end = time.monotonic() + 120
-    while len(list((study.folder / "results/heads").rglob("*.h5"))) < count:
+    while len(list((study.folder / "results/demo/heads").rglob("*.h5"))) < count:
         assert run.poll() is None
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -75,10 +75,10 @@ def test_a_second_run_and_an_edit_in_mid_run(finished: Study, tmp_path, tally: T
     assert before.keys() == expected.keys()
     # Metrics and checks read the sheet when they run: they may already know of the late row.
     differing = {name for name in expected if before[name] != expected[name]}
-    assert differing <= {"annotations/test.tsv", "metrics/demo.json", "metrics/demo.tsv"}
+    assert differing <= {"annotations/test.tsv", "metrics/headhunt.json", "metrics/headhunt.tsv"}
     done = study.snakemake()
     assert done.returncode == 0, done.stdout
-    assert (study.folder / "results/events/demo/late.json").is_file()
+    assert (study.folder / "results/demo/events/headhunt/late.json").is_file()
     assert study.planned() == {}
     tally.tried("second run in one folder")
     tally.tried("sheet edited in mid-run")

@@ -85,11 +85,14 @@ def models(common: Path) -> dict[int, int]:
 
 def test_two_users_on_one_device(common: Path, finished: Study, tally: Tally):
     frames = common / "frames.h5"
-    shutil.copy(sorted((finished.folder / "results/frames/video").glob("*.h5"))[0], frames)
+    shutil.copy(sorted((finished.folder / "results/demo/frames/video").glob("*/*.h5"))[0], frames)
     frames.chmod(0o644)
     capture = ["-m", "hhvad", "capture-heads", "--frames", str(frames)]
     capture += ["--model", str(ROOT / "hhvad/demo/model"), "--model-name", "demo"]
     capture += ["--prompt-id", "p", "--prompt", "what happens here?", "--device", "cpu"]
+    capture += ["--system=", "--revision=", "--dtype", "float32", "--heads", "all"]
+    capture += ["--batch-size", "auto", "--threads", "1", "--resident", "yes"]
+    capture += ["--idle-timeout", "60"]
     for user in USERS:
         own = common / str(user)
         own.mkdir(mode=0o700)

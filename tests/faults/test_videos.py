@@ -86,7 +86,8 @@ def sample(path: Path, capfd) -> tuple[int, str]:
     words = ["--video", "a", "--path", str(path), "--timeout", str(SECONDS)]
     code = main(["probe-video", *words, "--out", str(probe)])
     if code == 0:
-        more = ["--probe", str(probe), "--view", "segments", "--frames", "16", "--threads", "1"]
+        more = ["--probe", str(probe), "--view", "segments", "--threads", "1"]
+        more += ["--frames-per-segment", "16", "--segment-length", "48", "--timeout", "60"]
         size = ["--size", *map(str, SIZE)]
         code = main(["sample-frames", *words, *more, *size, "--out", str(out)])
     return code, capfd.readouterr().err

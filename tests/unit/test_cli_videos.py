@@ -18,6 +18,9 @@ from hhvad.sheet import COLUMNS, read
 SIZE = (96, 128)
 
 
+PROBE = ("--video", "a", "--timeout", 60)
+
+
 def run(*words) -> int:
     return main([str(word) for word in words])
 
@@ -26,14 +29,15 @@ def run(*words) -> int:
 def probed(tmp_path):
     """A numbered video of 100 frames at 25 fps, and its probe."""
     path, out = write_numbered(tmp_path / "a.mp4", 100, 25), tmp_path / "a.json"
-    assert run("probe-video", "--video", "a", "--path", path, "--out", out) == 0
+    assert run("probe-video", *PROBE, "--path", path, "--out", out) == 0
     return path, out
 
 
 def sample(probed, out, *words) -> int:
     path, probe = probed
     given = ("sample-frames", "--video", "a", "--path", path, "--probe", probe)
-    return run(*given, "--size", *SIZE, "--out", out, *words)
+    flags = ("--frames-per-segment", 16, "--segment-length", 48, "--threads", 2, "--timeout", 60)
+    return run(*given, *flags, "--size", *SIZE, "--out", out, *words)
 
 
 def test_probe(probed):
@@ -44,7 +48,7 @@ def test_probe(probed):
 
 def test_the_frames_of_each_segment_are_those_that_the_method_names(probed, tmp_path):
     out = tmp_path / "frames.h5"
-    assert sample(probed, out, "--view", "segments", "--frames", "4") == 0
+    assert sample(probed, out, "--view", "segments", "--frames-per-segment", "4") == 0
     found = artifacts.read(out, "frames")
     assert found.arrays["segments"].tolist() == [[0, 48], [48, 96], [96, 100]]
     frames = found.arrays["frames"]
@@ -56,15 +60,18 @@ def test_the_frames_of_each_segment_are_those_that_the_method_names(probed, tmp_
 
 def test_the_frames_of_the_whole_video(probed, tmp_path):
     out = tmp_path / "frames.h5"
-    assert sample(probed, out, "--view", "video", "--frames", "5") == 0
+    assert sample(probed, out, "--view", "video", "--frames-per-segment", "5") == 0
     frames = artifacts.read(out, "frames").arrays["frames"]
     assert [read_number(frame) for frame in frames[0]] == [10, 30, 50, 70, 90]
 
 
 def test_frames_are_resized_once_as_pillow_does(probed, tmp_path):
     out, small = tmp_path / "frames.h5", tmp_path / "small.h5"
-    assert sample(probed, out, "--view", "video", "--frames", "3") == 0
-    assert sample(probed, small, "--view", "video", "--frames", "3", "--size", "56", "70") == 0
+    assert sample(probed, out, "--view", "video", "--frames-per-segment", "3") == 0
+    assert (
+        sample(probed, small, "--view", "video", "--frames-per-segment", "3", "--size", "56", "70")
+        == 0
+    )
     large, frames = (artifacts.read(file, "frames").arrays["frames"] for file in (out, small))
     for before, after in zip(large[0], frames[0], strict=True):
         wanted = Image.fromarray(before).resize((70, 56), Image.Resampling.BICUBIC)
@@ -82,7 +89,7 @@ def test_same_video_same_bytes(probed, tmp_path):
     ("words", "message"),
     [
         (["--view", "all"], "invalid choice: 'all'"),
-        (["--view", "video", "--frames", "0"], "'0' is not a whole number from 1"),
+        (["--view", "video", "--frames-per-segment", "0"], "'0' is not a whole number from 1"),
         (["--view", "video", "--size", "0", "5"], "'0' is not a whole number"),
         (["--view", "video", "--timeout", "nan"], "'nan' is not a number of seconds"),
         (["--view", "video", "--path", "nowhere.mp4"], "nowhere.mp4: cannot be opened"),
@@ -107,7 +114,7 @@ def test_no_file_is_left_by_a_video_that_breaks_in_the_middle(probed, tmp_path, 
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
     path.write_bytes(data)
-    assert run("probe-video", "--video", "a", "--path", path, "--out", tmp_path / "b.json") == 2
+    assert run("probe-video", *PROBE, "--path", path, "--out", tmp_path / "b.json") == 2
     assert "damaged" in capsys.readouterr().err
     # As a probe of a long video does, which counts packets.
     long = read_json(probe) | {"fingerprint": video.fingerprint(path), "decoder": "pyav"}
@@ -124,7 +131,7 @@ def test_a_foreign_probe_is_refused(probed, tmp_path, capsys):
 
 
 def test_an_event_past_the_end_is_named_by_the_probe(probed, tmp_path, capsys):
-    given = ("probe-video", "--video", "a", "--path", probed[0], "--out", tmp_path / "b.json")
+    given = ("probe-video", *PROBE, "--path", probed[0], "--out", tmp_path / "b.json")
     assert run(*given, "--events", "90-120") == 2
     assert "100" in capsys.readouterr().err
     assert run(*given, "--events", "3s-4s") == 0

@@ -55,14 +55,14 @@ def test_bad_videos_fail_alone_and_are_listed(finished: Study):
     done = finished.snakemake("--keep-going")
 
     assert done.returncode == 1
-    summary = done.stdout[done.stdout.index("failed; nothing was invented") :]
-    results = finished.folder / "results"
+    summary = done.stdout[done.stdout.index("failed; their outputs were not written") :]
+    results = finished.folder / "results/demo"
     for name in (*files, "missing"):
         (line,) = [line for line in summary.splitlines() if f"/{name}:" in line]
         assert f"videos/{name}.mp4" in line
         assert not list(results.rglob(f"{name}.*"))
     assert "Traceback" not in done.stdout
-    assert (results / "events/demo/again.tsv").is_file()
+    assert (results / "events/headhunt/again.tsv").is_file()
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,9 @@ def test_bad_videos_fail_alone_and_are_listed(finished: Study):
     [
         ({"sampling": {"frame": 3}}, "'sampling.frame' is unknown"),
         ({"videos": "config/none.tsv"}, "config/none.tsv: there is no such file"),
-        ({"prompts": "config/none.yaml"}, "config/none.yaml: there is no such file"),
-        ({"experts": {"count": 0}}, "experts.count"),
+        ({"methods": {"a": {"kind": "nothing"}}}, "methods.a.kind 'nothing' is unknown"),
+        ({"methods": {"a": {"kind": "motion", "quantile": 2}}}, "methods.a.quantile is 2"),
+        ({"model": {"name": "a", "path": "demo"}}, "write `models:"),
     ],
 )
 def test_a_bad_config_ends_before_anything_runs(new_study: Study, change: dict, message: str):
@@ -84,10 +85,7 @@ def test_a_bad_config_ends_before_anything_runs(new_study: Study, change: dict, 
 
 
 def test_check_config_by_hand(new_study: Study):
-    from study import ROOT
-
-    schemas = str(ROOT / "workflow/schemas")
-    command = ("hhvad", "check-config", "--config", "config/config.yaml", "--schemas", schemas)
+    command = ("hhvad", "check-config", "--config", "config/config.yaml")
     done = new_study.run(*command)
     assert done.returncode == 0, done.stdout
     new_study.write_prompts({"online": "a", "prompts": {"a": "Only one?"}})
@@ -101,6 +99,6 @@ def test_an_event_past_the_end_is_found_before_the_expensive_steps(finished: Stu
     row = next(r for r in rows if r["split"] == "test" and r["label"] == "anomaly")
     row["events"] = "5-999999"
     finished.write_rows(rows)
-    done = finished.snakemake("results/annotations/test.tsv")
+    done = finished.snakemake("results/demo/annotations/test.tsv")
     assert done.returncode == 1
     assert f"video {row['video']}: event 5-999999" in done.stdout

@@ -16,7 +16,7 @@ def rules(jobs) -> set[str]:
 
 
 def test_added_videos_are_all_that_is_computed(finished: Study):
-    metrics = finished.folder / "results/metrics/demo.json"
+    metrics = finished.folder / "results/demo/metrics/headhunt.json"
     before = json.loads(metrics.read_text())
     source = finished.folder / "resources/demo" / f"{finished.rows[-1]['video']}.mp4"
     incoming = finished.folder / "incoming"
@@ -29,7 +29,7 @@ def test_added_videos_are_all_that_is_computed(finished: Study):
     jobs = finished.planned()
     assert {words.split("video=")[1] for _, words in jobs if "video=" in words} == set(new)
     assert rules(jobs) == {
-        "probe_video", "sample_segments", "capture_heads", "score_video", "localize_events",
+        "probe_video", "sample_segments", "capture_heads", "score_headhunt", "localize_events",
         "plot_video", "all",
         # The report names the videos that it leaves out.
         "check_annotations", "report_metrics", "plot_curves",
@@ -40,11 +40,11 @@ def test_added_videos_are_all_that_is_computed(finished: Study):
     assert before.pop("left_out") == {}
     assert list(after.pop("left_out")) == ["unlabelled"]
     assert after == before
-    known = (finished.folder / f"results/scores/demo/{source.stem}.tsv").read_text()
+    known = (finished.folder / f"results/demo/scores/headhunt/{source.stem}.tsv").read_text()
     for name in new:
-        scores = (finished.folder / f"results/scores/demo/{name}.tsv").read_text()
+        scores = (finished.folder / f"results/demo/scores/headhunt/{name}.tsv").read_text()
         assert scores.replace(name, source.stem) == known
-        assert (finished.folder / f"results/events/demo/{name}.json").is_file()
+        assert (finished.folder / f"results/demo/events/headhunt/{name}.json").is_file()
     assert finished.planned() == {}
 
 
@@ -52,31 +52,38 @@ def test_added_videos_are_all_that_is_computed(finished: Study):
 def operator(finished: Study, tmp_path) -> Study:
     """A study of test videos alone, with the detector that the finished study exported."""
     done = finished.run(
-        "hhvad", "export-detector", "--detector", "results/detector/demo.h5", "--out", "gate.h5"
+        "hhvad",
+        "export-detector",
+        "--detector",
+        "results/demo/detector/headhunt.h5",
+        "--out",
+        "gate.h5",
     )
     assert done.returncode == 0, done.stdout
     study = make_study(tmp_path / "operator")
     study.write_rows([row for row in study.rows if row["split"] == "test"])
     shutil.copytree(finished.folder / "resources", study.folder / "resources")
     shutil.copy(finished.folder / "gate.h5", study.folder / "gate.h5")
-    study.change_config(detector="gate.h5")
+    study.change_method(detector="gate.h5")
     return study
 
 
 @pytest.mark.parametrize("heads", ["all", "experts"])
 def test_a_frozen_detector_needs_no_calibration_videos(finished, operator: Study, heads: str):
-    operator.change_config(capture={"heads": heads})
+    operator.change_method(heads=heads)
     done = operator.snakemake()
     assert done.returncode == 0, done.stdout
     for kind in ("scores", "events", "localization"):
         wanted = {
-            p.name: p.read_text() for p in (finished.folder / "results" / kind).rglob("*.tsv")
+            p.name: p.read_text() for p in (finished.folder / "results/demo" / kind).rglob("*.tsv")
         }
-        found = {p.name: p.read_text() for p in (operator.folder / "results" / kind).rglob("*.tsv")}
+        found = {
+            p.name: p.read_text() for p in (operator.folder / "results/demo" / kind).rglob("*.tsv")
+        }
         assert len(found) == 3
         assert found.items() <= wanted.items()
-    assert not list((operator.folder / "results/heads").glob("*/video"))
-    for path in (operator.folder / "results/heads").rglob("*.h5"):
+    assert not list((operator.folder / "results/demo/heads").glob("*/video"))
+    for path in (operator.folder / "results/demo/heads").rglob("*.h5"):
         whole = artifacts.read(finished.folder / path.relative_to(operator.folder), "features")
         found = artifacts.read(path, "features")
         count, layers, each, width = whole["features"].shape
@@ -99,11 +106,11 @@ def test_a_bad_detector_is_one_line(finished, operator: Study, kind: str, line: 
     if kind == "absent":
         gate.unlink()
     elif kind == "table":
-        shutil.copy(finished.folder / "results/experts/demo.tsv", gate)
+        shutil.copy(finished.folder / "results/demo/experts/headhunt.tsv", gate)
     elif kind == "truncated":
         gate.write_bytes(gate.read_bytes()[:3000])
     else:
-        shutil.copy(next((finished.folder / "results/heads").rglob("*.h5")), gate)
+        shutil.copy(next((finished.folder / "results/demo/heads").rglob("*.h5")), gate)
     done = operator.snakemake()
     assert done.returncode != 0
     lines = [text for text in done.stdout.splitlines() if line in text]
@@ -113,7 +120,7 @@ def test_a_bad_detector_is_one_line(finished, operator: Study, kind: str, line: 
 
 
 def test_a_detector_of_another_sampling_or_model_is_refused(operator: Study):
-    operator.change_config(sampling={"frames": 4})
+    operator.change_config(sampling={"frames_per_segment": 4})
     done = operator.snakemake()
     assert done.returncode != 0
     assert "frames" in done.stdout

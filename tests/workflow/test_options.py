@@ -15,10 +15,10 @@ def captures(jobs) -> set[tuple[str, ...]]:
 
 
 def test_segments_as_calibration_samples(finished: Study):
-    finished.change_config(calibration={"view": "segments"}, experts={"bootstrap": 3})
-    done = finished.snakemake("results/sweep/demo.tsv", "all")
+    finished.change_method(calibration={"view": "segments"}, experts={"bootstrap": 3})
+    done = finished.snakemake("results/demo/sweep/headhunt.tsv", "all")
     assert done.returncode == 0, done.stdout
-    results = finished.folder / "results"
+    results = finished.folder / "results/demo"
     rows = read_tsv(results / "annotations/segments.tsv")
     calibration = {row["video"]: row for row in finished.rows if row["split"] == "calibration"}
     assert {row["video"] for row in rows} == set(calibration)
@@ -26,8 +26,8 @@ def test_segments_as_calibration_samples(finished: Study):
     for row in rows:
         if row["label"] == "anomaly":
             assert calibration[row["video"]]["label"] == "anomaly"
-    sweep = read_tsv(results / "sweep/demo.tsv")
-    config = finished.config.get("sweep", {})
+    sweep = read_tsv(results / "sweep/headhunt.tsv")
+    config = finished.config["methods"]["headhunt"].get("sweep", {})
     assert len(sweep) == len(config.get("counts", range(5))) * len(
         config.get("penalties", range(5))
     )

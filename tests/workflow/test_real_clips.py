@@ -28,12 +28,12 @@ def test_real_clips(finished: Study, shared: Path):
     finished.write_rows(rows)
     done = finished.snakemake()
     assert done.returncode == 0, done.stdout
-    results = finished.folder / "results"
-    scores = read_tsv(results / "localization/demo/Robbery102_x264.tsv")
+    results = finished.folder / "results/demo"
+    scores = read_tsv(results / "localization/headhunt/Robbery102_x264.tsv")
     assert len(scores) == 39
     assert [scores[-1]["start_frame"], scores[-1]["end_frame"]] == ["1824", "1827"]
     assert all(0 <= float(row["score"]) <= 1 for row in scores)
-    metrics = json.loads((results / "metrics/demo.json").read_text())
+    metrics = json.loads((results / "metrics/headhunt.json").read_text())
     assert "Robbery102_x264" in json.dumps(metrics)
-    assert (results / "figures/demo/videos/Robbery102_x264.png").stat().st_size > 10_000
+    assert (results / "figures/headhunt/videos/Robbery102_x264.png").stat().st_size > 10_000
     assert finished.planned() == {}

@@ -60,7 +60,7 @@ def test_the_report_opens_and_shows_its_figures(finished: Study, browser):
     wait_for(browser, "Results")
     text = page.read_text(encoding="utf-8")
     for figure in ("rss.svg", "saliency.svg", "agreement.svg", "features.svg", "roc.svg", "pr.svg"):
-        assert f"figures/demo/{figure}" in text
+        assert f"figures/headhunt/{figure}" in text
     for category, shown in (
         ("Heads", "RSS map"),
         ("Metrics", "precision-recall"),

@@ -87,7 +87,7 @@ def captures_planned(study: Study) -> set[Path]:
     for (rule, wildcards), _ in study.planned().items():
         if rule == "capture_heads":
             name = dict(pair.split("=") for pair in wildcards.split(", "))
-            path = "results/heads/{model}/{view}/{prompt}/{video}.h5".format(**name)
+            path = "results/demo/heads/{model}/{view}/{prompt}/{video}.h5".format(**name)
             paths.add(study.folder / path)
     return paths
 
@@ -120,7 +120,7 @@ def test_the_same_bytes_as_a_local_run_and_one_load_an_allocation(
     assert "Partition=gpu" in shown
     assert "TresPerJob=gres:gpu:h200:1" in shown
     assert len(loads(new_study)) == 1
-    captures = list((new_study.folder / "results/heads").rglob("*.h5"))
+    captures = list((new_study.folder / "results/demo/heads").rglob("*.h5"))
     assert len(captures) == 4 * 5 + 5
     assert new_study.planned() == {}
 
@@ -139,7 +139,9 @@ def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, new_s
     wanted = {n: v for n, v in finished.results().items() if n.startswith("heads/")}
     assert_same(heads, wanted)
     # The same command goes on with what the bundle finished.
-    kept = {p: p.stat().st_mtime_ns for p in (new_study.folder / "results/heads").rglob("*.h5")}
+    kept = {
+        p: p.stat().st_mtime_ns for p in (new_study.folder / "results/demo/heads").rglob("*.h5")
+    }
     done = new_study.snakemake(*SLURM, "--retries", "0")
     assert done.returncode != 0
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
@@ -175,7 +177,7 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
 
 def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, new_study: Study, start):
     run = start()
-    heads = new_study.folder / "results/heads"
+    heads = new_study.folder / "results/demo/heads"
     wait_for(lambda: len(list(heads.rglob("*.h5"))) >= 12, 240)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -10,15 +11,15 @@ from study import ROOT, Study
 from hhvad.files import read_tsv
 
 AFTER_CAPTURE = {
-    "score_saliency", "identify_heads", "fit_scorer", "score_video", "calibrate_locator",
-    "localize_events", "report_metrics", "plot_video", "plot_heads", "plot_features",
-    "plot_curves", "all",
+    "score_saliency", "identify_heads", "fit_scorer", "score_headhunt", "calibrate_locator",
+    "pack_detector", "localize_events", "report_metrics", "plot_video", "plot_heads",
+    "plot_features", "plot_curves", "all",
 }  # fmt: skip
 AFTER_SALIENCY = AFTER_CAPTURE - {"score_saliency"}
 GRID = {"first": 0.2, "last": 0.8, "count": 7}
 REPORT = {"report_metrics", "plot_curves", "check_annotations", "all"}
 OF_A_VIDEO = {
-    "make_demo_video", "probe_video", "sample_segments", "capture_heads", "score_video",
+    "make_demo_video", "probe_video", "sample_segments", "capture_heads", "score_headhunt",
     "localize_events", "plot_video",
 }  # fmt: skip
 
@@ -99,24 +100,24 @@ def test_new_wording(finished: Study):
 
 @pytest.mark.parametrize("change", [{"penalty": 1.0}, {"count": 3}], ids=["lambda", "K"])
 def test_new_choice_of_heads(finished: Study, change: dict):
-    finished.change_config(experts=change)
+    finished.change_method(experts=change)
     assert rules(finished.planned()) == AFTER_SALIENCY
 
 
 def test_new_metrics_of_saliency(finished: Study):
-    finished.change_config(saliency={"metrics": ["lda", "kl"]})
+    finished.change_method(saliency={"metrics": ["lda", "kl"]})
     assert rules(finished.planned()) == AFTER_CAPTURE
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"border": "zero"}, {"sigma": 1.0}, {"tau": 0.5}, {"taus": GRID}],
-    ids=["border", "sigma", "tau", "grid"],
+    [{"border": "zero"}, {"fixed": "paper"}, {"sigmas": GRID}, {"taus": GRID}],
+    ids=["border", "fixed", "sigmas", "taus"],
 )
 def test_new_locator(finished: Study, change: dict):
-    finished.change_config(locator=change)
-    after = {"calibrate_locator", "localize_events", "plot_video", "report_metrics"}
-    assert rules(finished.planned()) == after | {"plot_curves", "all"}
+    finished.change_method(locator=change)
+    after = {"calibrate_locator", "pack_detector", "localize_events", "plot_video"}
+    assert rules(finished.planned()) == after | {"report_metrics", "plot_curves", "all"}
 
 
 def test_new_annotation_of_a_test_video(finished: Study, edit: Callable):
@@ -130,7 +131,7 @@ def test_new_annotation_of_a_test_video(finished: Study, edit: Callable):
 @pytest.mark.parametrize("change", [{"revision": "v2"}, {"dtype": "bfloat16"}])
 def test_new_model(finished: Study, change: dict):
     before = finished.planned("--forceall")
-    finished.change_config(model=change)
+    finished.change_config(models={"demo": {**finished.config["models"]["demo"], **change}})
     jobs = finished.planned()
     assert rules(jobs) == {"sample_segments", "capture_heads"} | AFTER_CAPTURE
     assert len(wildcards(jobs, "capture_heads")) == len(wildcards(before, "capture_heads"))
@@ -153,22 +154,98 @@ def test_a_replaced_video_makes_its_own_results_stale(finished: Study):
 
 
 def test_frames_of_segments_are_gone_and_nothing_misses_them(finished: Study):
-    assert not list(finished.folder.glob("results/scratch/segments/*.h5"))
-    assert list(finished.folder.glob("results/frames/video/*.h5"))
+    assert not list(finished.folder.glob("results/demo/scratch/segments/*/*.h5"))
+    assert list(finished.folder.glob("results/demo/frames/video/*/*.h5"))
 
 
 @pytest.mark.parametrize(
     ("file", "own"),
     [
-        ("scores/demo/{}.tsv", {"score_video", "localize_events", "plot_video"}),
-        ("events/demo/{}.tsv", {"localize_events", "plot_video"}),
-        ("figures/demo/videos/{}.png", {"plot_video"}),
+        ("scores/headhunt/{}.tsv", {"score_headhunt", "localize_events", "plot_video"}),
+        ("events/headhunt/{}.tsv", {"localize_events", "plot_video"}),
+        ("figures/headhunt/videos/{}.png", {"plot_video"}),
     ],
 )
 def test_deleting_one_result_reruns_what_needs_it(finished: Study, file: str, own: set[str]):
     name = of(finished, "test")[0]
-    (finished.folder / "results" / file.format(name)).unlink()
+    (finished.folder / "results/demo" / file.format(name)).unlink()
     jobs = finished.planned()
     assert videos_of(jobs) == {name}
     report = {"all"} if own == {"plot_video"} else REPORT - {"check_annotations"}
     assert rules(jobs) == own | report
+
+
+def with_methods(study: Study, **others: dict) -> None:
+    study.change_config(methods={**study.config["methods"], **others})
+
+
+def test_another_method_computes_its_own_steps_alone(finished: Study):
+    with_methods(finished, motion={"kind": "motion"})
+    jobs = finished.planned()
+    assert rules(jobs) == {
+        "sample_segments", "measure_motion", "score_motion", "calibrate_locator",
+        "localize_events", "report_metrics", "plot_video", "plot_curves", "all",
+    }  # fmt: skip
+    assert {w["method"] for rule, _ in jobs for w in wildcards(jobs, rule) if "method" in w} == {
+        "motion"
+    }
+
+
+@pytest.mark.parametrize(
+    "change", [{"experts": {"count": 3}}, {"scorer": {"kind": "svm"}}], ids=["K", "scorer"]
+)
+def test_another_headhunt_shares_the_captures(finished: Study, change: dict):
+    with_methods(finished, other=finished.config["methods"]["headhunt"] | change)
+    jobs = finished.planned()
+    assert "capture_heads" not in rules(jobs)
+    assert not {rule for rule in rules(jobs) if rule.startswith("sample")}
+    methods = {w["method"] for rule, _ in jobs for w in wildcards(jobs, rule) if "method" in w}
+    assert methods == {"other"}
+
+
+def test_another_model_captures_for_itself(finished: Study):
+    again = {"path": "demo", "dtype": "bfloat16"}
+    finished.change_config(models={**finished.config["models"], "again": again})
+    with_methods(finished, other=finished.config["methods"]["headhunt"] | {"model": "again"})
+    jobs = finished.planned()
+    assert {w["model"] for w in wildcards(jobs, "capture_heads")} == {"again"}
+    assert "sample_frames" not in rules(jobs)  # they stay, for all models
+
+
+def test_the_order_of_the_sheet_means_nothing(finished: Study):
+    finished.write_rows(finished.rows[::-1])
+    assert finished.planned() == {}
+
+
+def test_a_video_replaced_by_an_older_file_is_noticed(finished: Study, edit: Callable):
+    """`cp -p`, `rsync -a`, `mv` and restored backups keep old dates."""
+    name, other = of(finished, "test")[1:3]
+    row = next(row for row in finished.rows if row["video"] == name)
+    copy = finished.folder / "mine.mp4"
+    copy.write_bytes((finished.folder / row["path"]).read_bytes())
+    edit(name, {"path": "mine.mp4"})
+    assert finished.snakemake().returncode == 0
+    source = next(row["path"] for row in finished.rows if row["video"] == other)
+    copy.write_bytes((finished.folder / source).read_bytes())
+    os.utime(copy, (1e9, 1e9))
+    jobs = finished.planned()
+    assert videos_of(jobs) == {name}
+    assert "capture_heads" in rules(jobs)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "heads/internvl3-8b/video/direct/{}.h5",
+        "heads/demo/video/nonsense/{}.h5",
+        "heads/demo/video/direct/nobody.h5",
+        "scores/nonsense/{}.tsv",
+    ],
+    ids=["model", "prompt", "video", "method"],
+)
+def test_what_is_not_configured_cannot_be_made(finished: Study, target: str):
+    name = of(finished, "calibration")[0]
+    done = finished.snakemake("--dry-run", f"results/demo/{target.format(name)}")
+    assert done.returncode == 1
+    assert "MissingRuleException" in done.stdout
+    assert "KeyError" not in done.stdout
