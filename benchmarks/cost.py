@@ -3,7 +3,7 @@
     python benchmarks/cost.py [--model internvl3-8b] [--videos 290] [--frames 1111808] ...
 
 FLOPs are counted on the model itself, built without numbers. `--teraflops` is what the
-GPU reaches: FLOPs a second of `hhvad bench-capture` on it. The defaults are UCF-Crime's test split.
+GPU reaches: FLOPs a second of capture.py on it. The defaults are UCF-Crime's test split.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+import capture as bench
 import numpy as np
 import torch
 
-from hhvad.mllm import bench
 from hhvad.mllm.backbones.backbone import Pixels, find
 from hhvad.mllm.engine import Engine
 
@@ -54,7 +54,7 @@ def model(name: str, prompts: int) -> Model:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="internvl3-8b", help="a geometry of hhvad bench-capture")
+    parser.add_argument("--model", default="internvl3-8b", help="a geometry of capture.py")
     parser.add_argument("--videos", type=int, default=290, help="test videos")
     parser.add_argument("--frames", type=int, default=1_111_808, help="frames of the test videos")
     parser.add_argument("--segment-length", type=int, default=48)

@@ -24,7 +24,6 @@ STAGES = (
     "evaluate",
     "datasets",
     "demo",
-    "bench",
     "run",
 )
 

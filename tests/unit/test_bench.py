@@ -1,12 +1,10 @@
-"""bench-capture: the geometries, and a whole small run."""
+"""benchmarks/capture.py: the geometries, and a whole small run."""
 
 from __future__ import annotations
 
+import capture as bench
 import pytest
 import torch
-
-from hhvad.cli import main
-from hhvad.mllm import bench
 
 
 @pytest.mark.parametrize(
@@ -29,7 +27,7 @@ def test_geometries_are_those_of_the_models(name, billions, tokens):
 
 def test_a_run_prints_one_table(capsys):
     options = ["--model", "tiny", "--segments", "1", "--prompts", "2", "--repeats", "1"]
-    assert main(["bench-capture", *options, "--device", "cpu", "--dtype", "bfloat16"]) == 0
+    assert bench.main([*options, "--device", "cpu", "--dtype", "bfloat16"]) == 0
     lines = capsys.readouterr().out.splitlines()
     table = {cells[1].strip(): cells[2].strip() for cells in (x.split("|") for x in lines)}
     assert all(line.count("|") == 3 for line in lines)
@@ -40,5 +38,5 @@ def test_a_run_prints_one_table(capsys):
 
 
 def test_unknown_model_is_one_line(capsys):
-    assert main(["bench-capture", "--model", "gpt-9"]) == 2
+    assert bench.main(["--model", "gpt-9"]) == 2
     assert "known are tiny, small, internvl3-2b" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from hhvad.evaluation import evaluate
 from hhvad.files import read_tsv, write_json
 from hhvad.localization import locator
 
-# METHOD.md: degenerate baselines on the real annotations, half-open, in percent:
+# Degenerate baselines on the real annotations, half-open, in percent:
 # AUC, step-wise AP, trapezoid AP, and AUC over abnormal videos alone.
 REFERENCE = {
     "ucf-crime": {

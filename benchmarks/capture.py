@@ -1,5 +1,7 @@
 """What a capture costs: models of real geometry with random weights, synthetic frames, no files.
 
+    python benchmarks/capture.py [--model internvl3-8b] [--device cuda:0] [--segments 64] ...
+
 The table compares the engine with the naive way (the official code):
 one full `generate(max_new_tokens=1)` a segment and prompt, hooks on every layer, each with a copy
 to the host.
@@ -7,7 +9,9 @@ to the host.
 
 from __future__ import annotations
 
+import argparse
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -428,3 +432,47 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print one table: speed, where the time goes, memory, FLOP utilisation, the naive way."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--model", default="small", help=", ".join(geometries()))
+    parser.add_argument("--segments", type=int, default=4, help="segments to capture (4)")
+    parser.add_argument("--prompts", type=int, default=5, help="prompts on each segment (5)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument(
+        "--batch-size",
+        type=lambda text: text if text == "auto" else int(text),
+        default="auto",
+        help="auto or segments per batch",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--naive-segments", type=int, default=1, help="of the naive way (1)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs, the best counts (3)")
+    words = parser.parse_args(argv)
+    try:
+        rows = run(
+            words.model,
+            segments=words.segments,
+            n_prompts=words.prompts,
+            device=words.device,
+            dtype=words.dtype,
+            batch_size=words.batch_size,
+            threads=words.threads,
+            naive_segments=min(words.naive_segments, words.segments),
+            repeats=words.repeats,
+        )
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    width = max(len(name) for name, _ in rows)
+    print(f"| {'what':{width}} | value |\n|{'-' * (width + 2)}|---|")
+    for name, value in rows:
+        print(f"| {name:{width}} | {value} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
