@@ -45,6 +45,7 @@ lint: venv-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(RUN) snakefmt --check Snakefile rules workflow/Snakefile
 	$(RUN) snakemake --lint
 	$(BIN)/bandit --quiet --recursive --severity-level medium hhvad

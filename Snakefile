@@ -66,6 +66,7 @@ localrules:
     all,
     check_annotations,
     label_segments,
+    check_model,
     fit_scorer,
     score_headhunt,
     pack_detector,

@@ -195,6 +195,18 @@ class Study:
                 wanted.update(self.frozen[name].experts)
         return sorted(wanted)
 
+    def check_of(self, model: str, device: str | None = None) -> dict[str, Any]:
+        """What a model must be able to do, as arguments of hhvad.mllm.check.check_model."""
+        prompts = [prompt for (name, _), prompt in self.prompts.items() if name == model]
+        return {
+            "dtype": self.models[model].dtype,
+            "device": self.config.compute.device if device is None else device,
+            "frames": self.config.sampling.frames_per_segment,
+            "size": self.size(model),
+            "prompts": [prompt.text for prompt in prompts],
+            "system": max((prompt.system for prompt in prompts), key=len),
+        }
+
     # --- the checks that no single value can fail -------------------------------------------------
 
     def _check(self) -> Iterator[str]:

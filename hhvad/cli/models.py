@@ -81,6 +81,22 @@ def add_commands(commands: Any) -> None:
         p.set_defaults(run=run)
 
     p = commands.add_parser(
+        "check-model",
+        help="check that a checkpoint can be asked, without loading its weights",
+        description="Check a checkpoint's configuration, weights' headers, tokenizer, chat "
+        "template, the size of frames, the prompts and the device. Takes seconds.",
+    )
+    p.add_argument("--model", required=True, help="checkpoint folder, hub id, or 'demo'")
+    p.add_argument("--dtype", required=True, choices=DTYPES)
+    p.add_argument("--device", required=True, help="as for capture-heads; empty: not checked")
+    p.add_argument("--frames-per-segment", required=True, type=int, metavar="F")
+    p.add_argument("--size", required=True, type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
+    p.add_argument("--system", required=True, metavar="TEXT", help="may be empty")
+    p.add_argument("--prompt", required=True, action="append", metavar="TEXT")
+    p.add_argument("--out", required=True, type=Path, metavar="JSON")
+    p.set_defaults(run=_check_model)
+
+    p = commands.add_parser(
         "stop-resident",
         help="end the resident model processes",
         description="End the resident model processes of this host and Slurm allocation; one that "
@@ -374,6 +390,22 @@ class _Progress:
         seconds = time.monotonic() - self.begin
         how = "answered from a sibling's pass" if done["kept"] else f"{seconds:.2f} s"
         self.say(f"{out}: {done['segments']} segments, {how}")
+
+
+def _check_model(arguments: argparse.Namespace) -> None:
+    from hhvad.files import write_json
+    from hhvad.mllm.check import check_model
+
+    found = check_model(
+        arguments.model,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        frames=arguments.frames_per_segment,
+        size=tuple(arguments.size),
+        prompts=arguments.prompt,
+        system=arguments.system,
+    )
+    write_json(arguments.out, found)
 
 
 def _stop_resident(arguments: argparse.Namespace) -> None:

@@ -14,6 +14,9 @@ def add_commands(commands: Any) -> None:
         "check-config", help="check config, prompts and sheet without running anything"
     )
     check.add_argument("--config", required=True, metavar="YAML")
+    check.add_argument(
+        "--deep", action="store_true", help="open the checkpoints too: seconds per model"
+    )
     check.set_defaults(run=_check_config)
 
     events = commands.add_parser(
@@ -70,6 +73,11 @@ def _check_config(arguments: argparse.Namespace) -> None:
     ]
     for video in missing:
         print(f"note: {video.video}: there is no file {video.path}")
+    if arguments.deep:
+        from hhvad.mllm.check import check_model
+
+        for name in dict.fromkeys(model for model, _ in study.prompts):
+            check_model(study.models[name].path, **study.check_of(name))
     methods = ", ".join(f"{name} ({method.kind})" for name, method in study.methods.items())
     print(
         f"{arguments.config}: study {study.name}, {len(study.videos)} videos ({len(missing)} "

@@ -147,3 +147,25 @@ def test_version(capsys):
         main(["--version"])
     assert capsys.readouterr().out == f"hhvad {hhvad.__version__}\n"
     assert f'version = "{hhvad.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_public_names_are_there_and_documented():
+    page = (ROOT / "docs/python.md").read_text()
+    for name in hhvad.__all__:
+        assert getattr(hhvad, name) is not None
+        assert name in dir(hhvad)
+        assert name == "__version__" or f"`{name}`" in page, name
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = hhvad.nonsense
+    code = "import sys, hhvad; print([m for m in sys.modules if m.startswith('hhvad.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_users_interrupt_is_one_line(monkeypatch, capsys, tmp_path):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hhvad.cli.run._check_config", stop)
+    assert main(["check-config", "--config", "c.yaml"]) == 130
+    assert capsys.readouterr().err == "hhvad: stopped\n"

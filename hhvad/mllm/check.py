@@ -1,0 +1,68 @@
+"""Whether a checkpoint can be asked: everything that can be known without loading its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from hhvad.checkpoint import resolve
+from hhvad.mllm.backbones.backbone import Pixels
+from hhvad.mllm.engine import (
+    DTYPES,
+    Engine,
+    _adapter,
+    _check_weights,
+    _device,
+    _quiet,
+    _tokenizer,
+)
+
+
+def check_model(
+    model: str,
+    *,
+    dtype: str,
+    device: str,
+    frames: int,
+    size: tuple[int, int],
+    prompts: Sequence[str],
+    system: str,
+) -> dict[str, Any]:
+    """What a multimodal checkpoint is, if its files, device, frames and prompts fit together.
+
+    size: height and width of the frames. device "" leaves it unchecked: jobs may run elsewhere. Of
+    a hub id only the device is checked, since its files come when the first job needs them.
+    Raises ModelError for the first thing that does not fit.
+    """
+    if device:
+        for name in device.split(","):
+            _device(name)
+    folder = Path(resolve(model))
+    if not folder.is_dir():
+        return {"path": model}
+    adapter = _adapter(folder)
+    _check_weights(folder, dtype)
+    pixels = Pixels.read(folder)
+    with _quiet():
+        tokenizer = _tokenizer(folder)
+        config = transformers.AutoConfig.from_pretrained(  # nosec B615
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        with torch.device("meta"):
+            kind = getattr(transformers, adapter.model_class)
+            network = kind._from_config(config, dtype=DTYPES.get(dtype, torch.float32))
+    backbone = adapter(network.model, config, tokenizer, pixels)
+    engine = Engine(backbone, tokenizer, device=torch.device("cpu"), fingerprint="", folder=folder)
+    backbone.check_size(*size)
+    engine._plan(list(prompts), frames, *size, system)
+    info = engine.info
+    return {
+        "architecture": info.architecture,
+        "layers": info.layers,
+        "heads": info.heads,
+        "head_dim": info.head_dim,
+    }
