@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from hhvad.artifacts.scores import Segments, check
 from hhvad.datasets.datasets import Annotation, fit, video_id
 from hhvad.errors import AnnotationError
-from hhvad.evaluation import metrics, published
+from hhvad.evaluation import intervals, metrics, published
 from hhvad.evaluation.metrics import Floats, Ints
 from hhvad.localization import locator
 from hhvad.records import Event
 
 INTERVALS = ("half-open", "inclusive")
 CATEGORY_SEPARATOR = ";"
-COLUMNS = ("metric", "value", "low", "high", "meaning")
+COLUMNS = ("metric", "value", "low", "high", "kind", "meaning")
 
 CURVES: dict[str, Callable[[Floats, Floats], float]] = {
     "auc": metrics.auc,
@@ -75,6 +75,10 @@ AT_TAU = (
     "detection_delay_frames",
     "detection_delay_seconds",
 )
+
+DELAYS = ("detection_delay_frames", "detection_delay_seconds")
+FROM_ABNORMAL_VIDEOS = ("recall", "event_recall", *DELAYS)
+FROM_NORMAL_VIDEOS = ("false_alarm_rate_normal_videos",)
 
 # What they are made of: frames by class and those of them above tau; events, those found, delays.
 SUMS = (
@@ -195,10 +199,11 @@ def evaluate(
     left_out: Mapping[str, Sequence[str]] | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Every metric of the scored videos, with 95 % intervals over resamples of the videos.
+    """Every metric of the scored videos, with 95 % intervals over the videos.
 
-    left_out: what was not judged, by reason; it goes into the result as names and counts. Raises
-    AnnotationError where there is no video at all.
+    Each interval names its kind, one of `intervals.KINDS`. resamples and seed are of the bootstrap,
+    which some of them need. left_out: what was not judged, by reason; it goes into the result as
+    names and counts. Raises AnnotationError where there is no video at all.
     """
     if not videos:
         raise AnnotationError(
@@ -206,11 +211,11 @@ def evaluate(
         )
     table = _Table(videos, tau)
     estimates = metrics.bootstrap(table.statistics, len(videos), resamples, seed)
-    measured = {
-        name: _entry(name, estimate, table)
-        for name, estimate in estimates.items()
-        if name in MEANINGS
+    without = intervals.leave_out(table.statistics, len(videos))
+    entries = {
+        name: _entry(name, estimate, without[name], table) for name, estimate in estimates.items()
     }
+    measured = {name: entries[name] for name in MEANINGS}
     measured["best_f1"]["threshold"] = table.best_threshold()
     annotated = [video for video in videos if video.events is not None]
     return {
@@ -235,6 +240,7 @@ def evaluate(
             ),
         },
         "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "over": "videos"},
+        "interval_kinds": intervals.KINDS,
         "left_out": {
             reason: {"count": len(names), "names": list(names)}
             for reason, names in (left_out or {}).items()
@@ -242,7 +248,7 @@ def evaluate(
         },
         "metrics": measured,
         "raw": table.unsmoothed(),
-        "categories": _categories(estimates, table),
+        "categories": _categories(entries, table),
         "baselines": baselines(annotated),
         "published": [
             {**row._asdict(), "source": published.REPORTED} for row in published.of(dataset)
@@ -387,14 +393,21 @@ class _Table:
             return "there is no normal video"
         return "no normal frame" if positive else "no frame is anomalous"
 
-    def rests_on_one_video(self, name: str) -> bool:
-        """Whether resamples of the videos cannot vary it."""
+    def videos_of_each_class(self, name: str) -> tuple[int, ...]:
+        """How many abnormal and how many normal videos a metric rests on; classes without, out."""
         base, _, category = name.removesuffix("]").partition("[")
-        if category and base.endswith("_abnormal"):
-            return len(np.unique(self.categories[category][1].video)) < 2
-        if base.endswith("_abnormal"):
-            return len(np.unique(self.abnormal.video)) < 2
-        return len(self.videos) < 2
+        all_of_them = base == "video_auc"
+        given = self.videos if all_of_them else [self.videos[i] for i in self.annotated]
+        normal = sum(video.label == "normal" for video in given)
+        abnormal = sum(
+            video.label == "anomaly" and (not category or category in video.categories)
+            for video in given
+        )
+        if base.endswith("_abnormal") or base in FROM_ABNORMAL_VIDEOS:
+            normal = 0
+        elif base in FROM_NORMAL_VIDEOS:
+            abnormal = 0
+        return tuple(count for count in (abnormal, normal) if count)
 
     def best_threshold(self) -> float | None:
         """The score of largest F1: frames that reach it are called anomalous."""
@@ -456,15 +469,25 @@ def _baseline(
     return values
 
 
-def _entry(name: str, estimate: metrics.Estimate, table: _Table) -> dict[str, Any]:
+def _entry(name: str, estimate: metrics.Estimate, without: Floats, table: _Table) -> dict[str, Any]:
+    classes = table.videos_of_each_class(name)
+    fewest = min(classes, default=0)
+    of_auc = name.partition("[")[0] in ("auc", "auc_abnormal", "video_auc")
+    low, high, kind = intervals.choose(
+        estimate.value,
+        without,
+        (estimate.low, estimate.high),
+        degrees=(sum(classes) if of_auc else fewest) - 1,
+        fewest=fewest,
+        share=name not in DELAYS,
+    )
     entry: dict[str, Any] = {
         "value": _number(estimate.value),
-        "low": _number(estimate.low),
-        "high": _number(estimate.high),
-        "n_resamples": estimate.n_resamples,
+        "low": low,
+        "high": high,
+        "kind": kind,
+        "n_resamples": estimate.n_resamples if kind in ("edge", "bootstrap") else 0,
     }
-    if entry["value"] is None or table.rests_on_one_video(name):
-        entry |= {"low": None, "high": None, "n_resamples": 0}
     if entry["value"] is None:
         entry["reason"] = table.why_undefined(name)
     return entry
@@ -474,7 +497,7 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _categories(estimates: Mapping[str, metrics.Estimate], table: _Table) -> dict[str, Any]:
+def _categories(entries: Mapping[str, dict[str, Any]], table: _Table) -> dict[str, Any]:
     """For each category: its videos with all normal ones, and (`auc_abnormal`) its videos alone."""
     result: dict[str, Any] = {}
     for category in table.categories:
@@ -483,8 +506,7 @@ def _categories(estimates: Mapping[str, metrics.Estimate], table: _Table) -> dic
         )
         result[category] = {"videos": count}
         for name in (*CURVES, "auc_abnormal"):
-            full = f"{name}[{category}]"
-            result[category][name] = _entry(full, estimates[full], table)
+            result[category][name] = entries[f"{name}[{category}]"]
     return result
 
 
@@ -522,6 +544,11 @@ def _notes(
             f"{len(partly)} abnormal videos have a label but no events, the first is {partly[0]}: "
             "they count in video_auc only"
         )
+    if len(videos) < intervals.FEW_VIDEOS:
+        yield (
+            f"the intervals of {len(videos)} videos are wide: so few hardly show how much videos "
+            f"differ; {intervals.FEW_VIDEOS} or more narrow them"
+        )
     yield "best_f1 has its threshold chosen on these very videos: an upper bound"
     yield "the baselines look at no picture; what localises must beat them in the abnormal videos"
     if published.of(dataset):
@@ -543,12 +570,14 @@ def events_in(
 
 
 def table_rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
-    """The result as rows (metric, value, low, high, meaning); fractions, not percent."""
+    """The result as rows of COLUMNS; fractions, not percent."""
     rows: list[tuple[object, ...]] = [
         _row(name, entry, MEANINGS[name]) for name, entry in result["metrics"].items()
     ]
     for name, value in (result["raw"] or {}).items():
-        rows.append((f"{name}_raw", value, None, None, f"{MEANINGS[name]}, before smoothing"))
+        rows.append(
+            (f"{name}_raw", value, None, None, "none", f"{MEANINGS[name]}, before smoothing")
+        )
     for category, entries in result["categories"].items():
         for name in ("auc", "ap_step", "ap_trapezoid", "auc_abnormal"):
             who = "videos alone" if name == "auc_abnormal" else "videos and all normal ones"
@@ -557,18 +586,20 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
     for baseline in result["baselines"]:
         for name in (*CURVES, *(f"{curve}_abnormal" for curve in CURVES)):
             meaning = f"baseline, {baseline['meaning']}: {MEANINGS[name]}"
-            rows.append((f"{name} of {baseline['name']}", baseline[name], None, None, meaning))
+            rows.append(
+                (f"{name} of {baseline['name']}", baseline[name], None, None, "none", meaning)
+            )
     for row in result["published"]:
         note = f" ({row['note']})" if row["note"] else ""
         name = f"{row['metric']} of {row['method']}"
-        rows.append((name, row["value"] / 100, None, None, f"{row['source']}{note}"))
+        rows.append((name, row["value"] / 100, None, None, "none", f"{row['source']}{note}"))
     return rows
 
 
 def _row(name: str, entry: Mapping[str, Any], meaning: str) -> tuple[object, ...]:
     if entry["value"] is None:
         meaning = f"{meaning}; undefined: {entry['reason']}"
-    return name, entry["value"], entry["low"], entry["high"], meaning
+    return name, *(entry[key] for key in ("value", "low", "high", "kind")), meaning
 
 
 def text_table(result: Mapping[str, Any]) -> str:
@@ -582,15 +613,17 @@ def text_table(result: Mapping[str, Any]) -> str:
           for reason, entry in result["left_out"].items()),
         "",
     ]  # fmt: skip
-    resamples = result["bootstrap"]["resamples"]
-    rows: list[Sequence[str]] = [("", "value", "95 % interval" if resamples else "", "")]
+    rows: list[Sequence[str]] = [("", "value", "95 % interval", "kind", "")]
     for name, entry in result["metrics"].items():
         meaning = entry.get("reason", MEANINGS[name])
-        rows.append((name, _shown(name, entry["value"]), _span(name, entry), meaning))
+        rows.append(
+            (name, _shown(name, entry["value"]), _span(name, entry), entry["kind"], meaning)
+        )
     for category, entries in result["categories"].items():
         entry = entries["auc"]
         who = f"{category} ({entries['videos']} videos) and all normal videos"
-        rows.append((f"auc[{category}]", _shown("auc", entry["value"]), _span("auc", entry), who))
+        shown = _shown("auc", entry["value"]), _span("auc", entry), entry["kind"]
+        rows.append((f"auc[{category}]", *shown, who))
     lines += _aligned(rows)
     rows = [("baselines", "AUC", "AP step", "AP trapezoid", "AUC abnormal only")]
     for row in (*result["baselines"], {"name": "these scores", **_values(result)}):

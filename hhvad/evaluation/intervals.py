@@ -1,13 +1,15 @@
-"""95 % intervals over videos for metrics in [0, 1], and for the difference of two methods.
+"""95 % intervals over videos for metrics, and for the difference of two methods.
 
-The jackknife on the logit scale with Student's t; a paired difference by MOVER (Zou and Donner,
-Statistics in Medicine 27, 2008). Where leaving one video out says nothing, `edge` has the rule.
+`choose` picks one of KINDS for each metric, mostly the jackknife on the logit scale with Student's
+t; a paired difference is MOVER's (Zou and Donner, Statistics in Medicine 27, 2008). The percentile
+bootstrap alone covers too little where videos are few: benchmarks/intervals.md has the numbers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,55 @@ from scipy.stats import t as student
 Floats = NDArray[np.float64]
 
 MOST_GROUPS = 200
+FEW_VIDEOS = 30
+
+KINDS = {
+    "jackknife": "one video (of more than 200: one of 200 groups) is left out at a time, on the "
+    "logit scale, with Student's t",
+    "edge": "the value is exactly 0 or 1: that end, and the farther one of the bootstrap's other "
+    "end and Clopper and Pearson's for as many videos as the rarer class has",
+    "bootstrap": "the middle 95 % of resamples of the videos: the metric is not a share, or its "
+    "value is 0, 1 or undefined when some video is left out",
+    "none": "no interval: the value is undefined, a class that the metric needs has fewer than two "
+    "videos, nothing varies between the videos, or a bootstrap is needed and was not made",
+}
+
+
+class Interval(NamedTuple):
+    """The ends of an interval, None where there is none, and its kind: one of KINDS."""
+
+    low: float | None
+    high: float | None
+    kind: str
+
+
+NO_INTERVAL = Interval(None, None, "none")
+
+
+def choose(
+    value: float,
+    without: Floats,
+    drawn: tuple[float, float],
+    *,
+    degrees: int,
+    fewest: int,
+    share: bool = True,
+) -> Interval:
+    """The interval of a metric by the rules of KINDS, never one without width.
+
+    without: its leave-out values [G]. drawn: the bootstrap's interval, NaN where there is none.
+    degrees: of freedom, for the jackknife. fewest: the videos of the rarer class that the metric
+    needs. share: whether it lies in [0, 1] by its nature.
+    """
+    if not math.isfinite(value) or fewest < 2:
+        return NO_INTERVAL
+    if share and value in (0, 1):
+        return Interval(*edge(value, drawn[0] if value else drawn[1], fewest), "edge")
+    found = jackknife(value, without, degrees) if share else None
+    if found is not None:
+        return Interval(*found, "jackknife")
+    low, high = drawn
+    return Interval(low, high, "bootstrap") if high > low else NO_INTERVAL
 
 
 def leave_out(
@@ -50,14 +101,16 @@ def jackknife(
     return float(expit(centre - reach)), float(expit(centre + reach))
 
 
-def edge(value: float, low: float, videos: int, level: float = 0.95) -> tuple[float, float]:
+def edge(value: float, other: float, videos: int, level: float = 0.95) -> tuple[float, float]:
     """The interval of a metric of exactly 0 or 1: that end, and another that is never the same.
 
-    low: the bootstrap's other end. The end given is the wider of it and Clopper and Pearson's for
-    as many successes as videos.
+    other: the bootstrap's other end, or NaN. The end given is the farther one of it and Clopper
+    and Pearson's for as many successes as videos.
     """
-    exact = ((1 - level) / 2) ** (1 / max(videos, 1))
-    return (min(low, exact), 1.0) if value == 1 else (0.0, max(low, 1 - exact))
+    exact = float(((1 - level) / 2) ** (1 / max(videos, 1)))
+    if value == 1:
+        return float(np.fmin(other, exact)), 1.0
+    return 0.0, float(np.fmax(other, 1 - exact))
 
 
 def paired_difference(
@@ -67,8 +120,14 @@ def paired_difference(
     interval_b: tuple[float, float],
     without_a: Floats,
     without_b: Floats,
-) -> tuple[float, float]:
-    """MOVER's interval of a - b, from leave-out values in one order of the videos [G]."""
+) -> tuple[float, float] | None:
+    """MOVER's interval of a - b, from leave-out values in one order of the videos [G].
+
+    None where both metrics are equal, with all videos and without each: the videos do not tell the
+    two methods apart, and an interval of no width would claim that none ever will.
+    """
+    if math.isclose(a, b, abs_tol=1e-12) and np.allclose(without_a, without_b, rtol=0, atol=1e-12):
+        return None
     (low_a, high_a), (low_b, high_b) = interval_a, interval_b
     still = np.ptp(without_a) == 0 or np.ptp(without_b) == 0
     r = 0.0 if still else float(np.corrcoef(without_a, without_b)[0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hhvad.artifacts import scores
 from hhvad.cli import main
 from hhvad.datasets import datasets
 from hhvad.errors import AnnotationError
-from hhvad.evaluation import evaluate
+from hhvad.evaluation import evaluate, intervals
 from hhvad.files import read_tsv, write_json
 from hhvad.localization import locator
 
@@ -87,7 +88,7 @@ def test_real_datasets(judged, tmp_path, capsys):
     assert result["frames"]["scored"] == result["frames"]["annotated"]
     assert result["left_out"] == {}
     assert result["metrics"]["auc"]["value"] == pytest.approx(0.5, abs=0.02)
-    assert result["metrics"]["auc"]["n_resamples"] == 3
+    assert result["metrics"]["auc"]["kind"] == "jackknife"
     assert result["metrics"]["event_map"]["value"] < 0.1
     assert set(evaluate.MEANINGS) == set(result["metrics"])
     undefined = [name for name, entry in result["metrics"].items() if entry["value"] is None]
@@ -110,7 +111,8 @@ def test_real_datasets_inclusive(judged, tmp_path):
     assert result["frames"]["anomalous"] == POSITIVE[judged[2]][1]
     assert result["interval"] == "inclusive"
     assert result["metrics"]["recall"]["reason"] == "no threshold tau is given"
-    assert result["metrics"]["auc"]["low"] is None
+    found = result["metrics"]["auc"]
+    assert found["low"] < found["value"] < found["high"]
 
 
 def test_same_bytes(judged, tmp_path):
@@ -185,16 +187,112 @@ def test_by_hand():
     assert result["categories"]["y"]["auc"]["value"] == pytest.approx(roc_auc_score(labels, both))
 
 
-def test_one_video_has_no_interval():
+def test_one_video_of_a_class_has_no_interval():
     videos = [
         video("a", 40, ((10, 20),), [0.1, 0.9, 0.8, 0.2], categories=("x",)),
         video("n", 30, (), [0.0, 0.7, 0.1]),
+        video("m", 30, (), [0.0, 0.6, 0.8]),
     ]
     result = evaluate.evaluate(videos, tau=0.5, resamples=20)
-    for entry in (result["metrics"]["auc_abnormal"], result["categories"]["x"]["auc_abnormal"]):
-        assert entry["value"] == 1
-        assert (entry["low"], entry["high"], entry["n_resamples"]) == (None, None, 0)
-    assert 0 < result["metrics"]["auc"]["n_resamples"] < 20  # some resamples have one class
+    for entry in (
+        *(result["metrics"][name] for name in ("auc", "auc_abnormal", "recall", "video_auc")),
+        *(result["categories"]["x"][name] for name in ("auc", "auc_abnormal")),
+    ):
+        assert entry["value"] is not None
+        assert (entry["low"], entry["high"], entry["kind"]) == (None, None, "none")
+        assert entry["n_resamples"] == 0
+    # normal videos alone: there are two
+    assert result["metrics"]["false_alarm_rate_normal_videos"]["kind"] == "jackknife"
+
+
+def six_videos():
+    values = [[0.1, 0.9, 0.3], [0.6, 0.5, 0.8], [0.3, 0.4, 0.35]]
+    return [
+        *(video(f"a{i}", 30, ((10, 20),), v, fps=10.0) for i, v in enumerate(values)),
+        *(video(f"n{i}", 30, (), np.array(v) / 2, fps=10.0) for i, v in enumerate(values)),
+        video("whole", 30, None, [0.2, 0.7, 0.1], label="anomaly", fps=10.0),
+    ]
+
+
+@pytest.mark.parametrize("resamples", [0, 50])
+def test_kinds_of_intervals(resamples):
+    """AUC from its leave-one-out values, computed here on frames by scikit-learn."""
+    videos = six_videos()
+    result = evaluate.evaluate(videos, tau=0.5, resamples=resamples)
+    found = result["metrics"]
+    annotated = [one for one in videos if one.events is not None]
+    label = [1 if one.events and at == 1 else 0 for one in annotated for at in range(3)]
+    given = [float(score) for one in annotated for score in one.scores]
+    values = []
+    for left in range(6):
+        rows = [row for row in range(18) if row // 3 != left]
+        values.append(roc_auc_score([label[row] for row in rows], [given[row] for row in rows]))
+    # "whole" has no frames to judge: leaving it out changes nothing
+    values.append(roc_auc_score(label, given))
+    moved = np.log(np.array(values) / (1 - np.array(values)))
+    se = math.sqrt(6 / 7 * ((moved - moved.mean()) ** 2).sum())
+    centre = math.log(values[-1] / (1 - values[-1]))
+    ends = [1 / (1 + math.exp(-(centre + sign * 2.570582 * se))) for sign in (-1, 1)]  # t of 5
+    assert [found["auc"]["low"], found["auc"]["high"]] == pytest.approx(ends, abs=1e-6)
+    assert (found["auc"]["kind"], found["auc"]["n_resamples"]) == ("jackknife", 0)
+    assert found["ap_step"]["kind"] == "jackknife"
+    assert found["ap_step"]["high"] - found["ap_step"]["low"] > 0
+    # a perfect false_alarm_rate of 0: an edge with and without a bootstrap
+    assert found["false_alarm_rate_normal_videos"]["value"] == 0
+    assert found["false_alarm_rate_normal_videos"]["kind"] == "edge"
+    assert found["false_alarm_rate_normal_videos"]["high"] == pytest.approx(1 - 0.025 ** (1 / 3))
+    assert found["detection_delay_frames"]["value"] == 0
+    assert found["detection_delay_frames"]["kind"] == "none"  # nothing varies
+    rows = {row[0]: row for row in evaluate.table_rows(result)}
+    assert rows["auc"][1:5] == tuple(found["auc"][key] for key in ("value", "low", "high", "kind"))
+    assert rows["auc of 1 / frames"][4] == "none"
+    assert all(len(row) == len(evaluate.COLUMNS) for row in rows.values())
+    line = next(one for one in evaluate.text_table(result).splitlines() if one.startswith("auc "))
+    assert "jackknife" in line
+    assert result["interval_kinds"] == intervals.KINDS
+
+
+def test_delays_have_a_bootstrap():
+    videos = [
+        video("a", 30, ((5, 25),), [0.1, 0.9, 0.3]),
+        video("b", 30, ((0, 30),), [0.1, 0.2, 0.8]),
+        video("n", 30, (), [0.1, 0.6, 0.3]),
+        video("m", 30, (), [0.1, 0.2, 0.3]),
+    ]
+    found = evaluate.evaluate(videos, tau=0.5, resamples=50)["metrics"]["detection_delay_frames"]
+    assert (found["value"], found["low"], found["high"]) == (12.5, 5, 20)
+    assert found["kind"] == "bootstrap"
+    assert 0 < found["n_resamples"] < 50  # some resamples have neither event
+
+
+@pytest.mark.parametrize(("count", "wide"), [(29, True), (30, False)])
+def test_few_videos_are_a_note(count, wide):
+    videos = [video(f"v{i}", 10, ((0, 5),) if i % 2 else (), [i / count]) for i in range(count)]
+    notes = " ".join(evaluate.evaluate(videos, resamples=0)["notes"])
+    assert (f"intervals of {count} videos are wide" in notes) == wide
+
+
+def test_one_video_without_detections_leaves_events_undefined():
+    videos = six_videos()
+    videos[1] = replace(videos[1], detected=None)
+    result = evaluate.evaluate(videos, tau=0.5, resamples=0)
+    assert result["metrics"]["event_map"]["value"] is None
+    assert "no detected events" in result["metrics"]["event_map"]["reason"]
+    assert result["events"]["detected"] is None
+    # a video that is not annotated does not count
+    videos = [*six_videos()[:-1], replace(six_videos()[-1], detected=None)]
+    result = evaluate.evaluate(videos, tau=0.5, resamples=0)
+    assert result["metrics"]["event_map"]["value"] is not None
+
+
+@pytest.mark.parametrize(("dataset", "metric", "value"), [
+    ("ucf-crime", "AUC", 0.8703), ("xd-violence", "AP", 0.8263),
+])  # fmt: skip
+def test_published_figures_are_fractions_in_the_table(dataset, metric, value):
+    result = evaluate.evaluate(six_videos(), dataset=dataset, resamples=0)
+    rows = {row[0]: row for row in evaluate.table_rows(result)}
+    assert rows[f"{metric} of HeadHunt-VAD"][1] == pytest.approx(value, abs=1e-12)
+    assert f"{100 * value:.2f}" in evaluate.text_table(result)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -479,7 +577,7 @@ def test_report_metrics(tmp_path, capsys):
     assert "not calibrated" in notes
     assert "the first is whole" in notes
     assert "HeadHunt-VAD" in capsys.readouterr().out
-    table = read_tsv(tmp_path / "metrics.tsv", ("metric", "value", "low", "high", "meaning"))
+    table = read_tsv(tmp_path / "metrics.tsv", evaluate.COLUMNS)
     assert all(row["meaning"] for row in table)
     first = (tmp_path / "metrics.json").read_bytes()
     assert main([*command, "--dataset", "xd-violence"]) == 0

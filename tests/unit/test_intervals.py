@@ -25,12 +25,75 @@ def test_edges_have_a_width() -> None:
     low, high = intervals.edge(1.0, 1.0, 10)
     assert (low, high) == (pytest.approx(0.025**0.1), 1.0)
     assert intervals.edge(0.0, 0.0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))
+    # the bootstrap's end where it is farther, and none where there is no bootstrap
+    assert intervals.edge(1.0, 0.2, 10) == (0.2, 1.0)
+    assert intervals.edge(0.0, 0.8, 10) == (0.0, 0.8)
+    assert intervals.edge(1.0, np.nan, 10) == (low, 1.0)
 
 
-def test_difference_of_a_method_to_itself_is_nothing() -> None:
-    without = np.array([0.6, 0.7, 0.8])
-    low, high = intervals.paired_difference(0.7, 0.7, (0.5, 0.9), (0.5, 0.9), without, without)
-    assert (low, high) == pytest.approx((0, 0), abs=1e-7)
+VARYING = np.array([0.5, 0.6, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("value", "without", "drawn", "more", "kind"),
+    [
+        (0.6, VARYING, (0.1, 0.9), {}, "jackknife"),
+        (0.6, VARYING, (np.nan, np.nan), {}, "jackknife"),
+        (1.0, [1.0, 1.0, 1.0], (1.0, 1.0), {}, "edge"),
+        (0.0, [0.0, 0.1, 0.0], (0.0, 0.1), {}, "edge"),
+        (0.6, [0.5, 0.6, 1.0], (0.1, 0.9), {}, "bootstrap"),
+        (0.6, [0.5, 0.6, 0.0], (0.1, 0.9), {}, "bootstrap"),
+        (0.6, [0.5, 0.6, np.nan], (0.1, 0.9), {}, "bootstrap"),
+        (0.6, [0.5, 0.6, np.nan], (np.nan, np.nan), {}, "none"),
+        (7.5, [7.0, 8.0, 9.0], (6.0, 8.0), {"share": False}, "bootstrap"),
+        (0.6, VARYING, (0.1, 0.9), {"share": False}, "bootstrap"),
+        (0.0, VARYING, (0.0, 0.0), {"share": False}, "none"),
+        (0.5, [0.5, 0.5, 0.5], (0.5, 0.5), {}, "none"),
+        (0.6, VARYING, (0.1, 0.9), {"fewest": 1}, "none"),
+        (1.0, [1.0, 1.0, 1.0], (1.0, 1.0), {"fewest": 1}, "none"),
+        (np.nan, VARYING, (0.1, 0.9), {}, "none"),
+    ],
+)
+def test_which_kind(value, without, drawn, more, kind) -> None:
+    settings = {"degrees": 2, "fewest": 2, **more}
+    found = intervals.choose(value, np.array(without), drawn, **settings)
+    assert found.kind == kind
+    assert kind in intervals.KINDS
+    if kind == "none":
+        assert found.low is found.high is None
+    else:
+        assert found.low < found.high
+        assert found.low <= value <= found.high
+    if kind == "bootstrap":
+        assert (found.low, found.high) == drawn
+    if kind == "jackknife":
+        assert (found.low, found.high) == intervals.jackknife(value, np.array(without), 2)
+
+
+def test_methods_that_do_not_differ_have_no_interval() -> None:
+    without, span = np.array([0.6, 0.7, 0.8]), (0.5, 0.9)
+    assert intervals.paired_difference(0.7, 0.7, span, span, without, without) is None
+
+
+def test_equal_values_that_differ_without_a_video_have_one() -> None:
+    a, b, span = np.array([0.6, 0.7, 0.8]), np.array([0.8, 0.7, 0.6]), (0.5, 0.9)
+    low, high = intervals.paired_difference(0.7, 0.7, span, span, a, b) or (0, 0)
+    # r = -1: the reaches add up
+    assert (low, high) == pytest.approx((-0.4, 0.4))
+
+
+def test_difference_by_hand() -> None:
+    # r = 0.5: lower 0.1 - sqrt(0.04 - 0.5 * 2 * 0.2 * 0.1 + 0.01), upper with 0.1 and 0.3
+    a, b = np.array([0.6, 0.7, 0.8]), np.array([0.5, 0.7, 0.6])
+    assert np.corrcoef(a, b)[0, 1] == pytest.approx(0.5)
+    found = intervals.paired_difference(0.7, 0.6, (0.5, 0.8), (0.3, 0.7), a, b)
+    assert found == pytest.approx((0.1 - 0.03**0.5, 0.1 + (0.01 - 0.03 + 0.09) ** 0.5))
+
+
+def test_a_method_that_does_not_vary() -> None:
+    still = np.array([0.5, 0.5, 0.5])
+    found = intervals.paired_difference(0.5, 0.7, (0.5, 0.5), (0.6, 0.9), still, VARYING)
+    assert found == pytest.approx((-0.2 - 0.2, -0.2 + 0.1))
 
 
 def test_leave_out_in_groups() -> None:
