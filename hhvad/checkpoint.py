@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from hhvad.errors import ModelError
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 DEMO = "demo"
-_HASHED_WHOLE = 64 * 2**20  # bytes; larger files are told apart by name and size
+_DEMOS = {DEMO: "model", "demo-clip": "clip", "demo-llm": "llm"}  # name -> folder in hhvad/demo
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _LOADED = {".json", ".safetensors", ".jinja", ".txt", ".model"}
+_SAMPLED = 64 * 2**20  # bytes; from larger safetensors files only samples are read
+_MAX_HEADER = 100 * 2**20  # bytes; the limit of the safetensors format
+_PLACES = 5  # samples per tensor, evenly spaced from its first byte to its last
+_SAMPLE = 512  # bytes
+
+
+def is_folder(model: str) -> bool:
+    """Whether config's `model.path` stands for a folder (one that exists, or a demo model)."""
+    return model in _DEMOS or Path(model).is_dir()
 
 
 def resolve(model: str) -> str:
-    """The checkpoint folder or hub id behind config's `model.path`; `demo` is the shipped model.
+    """The checkpoint folder or hub id behind config's `model.path`.
 
-    Raises ModelError for what can be neither.
+    `demo`, `demo-clip` and `demo-llm` are the shipped models. Raises ModelError for what can be
+    neither a folder nor a hub id.
     """
-    if model != DEMO:
+    if model not in _DEMOS:
         if not Path(model).is_dir() and not _HUB_ID.fullmatch(model):
             raise ModelError(
                 f"{model}: there is no such checkpoint folder, and it is no hub id (owner/name); "
                 "correct model.path"
             )
         return model
-    folder = Path(__file__).parent / "demo" / "model"
+    folder = Path(__file__).parent / "demo" / _DEMOS[model]
     if not (folder / "config.json").is_file():
         raise ModelError(
-            "model.path is 'demo', but this installation lacks it; install hhvad again"
+            f"model.path is {model!r}, but this installation lacks it; install hhvad again"
         )
     return str(folder)
 
@@ -37,8 +52,10 @@ def resolve(model: str) -> str:
 def stamp(model: str) -> str:
     """A digest of a checkpoint folder's files: its captures are stale when it changes.
 
-    Small files count with their content, large ones with name and size. A hub id is its own stamp,
-    since its revision says the rest. Modification times do not count.
+    Names, sizes and contents count, modification times do not. A file is read whole, except
+    safetensors files over 64 MiB: of these the header and samples of every tensor are read, so that
+    fine-tuned weights of the same size differ. A change of single values between the samples is
+    missed. A hub id is its own stamp. Raises ModelError where a large file is no safetensors file.
     """
     folder = Path(resolve(model))
     if not folder.is_dir():
@@ -49,6 +66,37 @@ def stamp(model: str) -> str:
             continue
         size = path.stat().st_size
         total.update(f"{path.name}\0{size}\0".encode())
-        if size <= _HASHED_WHOLE:
-            total.update(path.read_bytes())
+        with path.open("rb", buffering=0) as file:
+            if path.suffix == ".safetensors" and size > _SAMPLED:
+                _add_samples(total, file, path)
+            else:
+                total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()[:16]
+
+
+def _add_samples(total: _Hash, file: BinaryIO, path: Path) -> None:
+    """Add a safetensors file's header and samples of every tensor to the digest."""
+    try:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _MAX_HEADER:
+            raise ValueError("its header is too long")
+        header = file.read(length)
+        spans = sorted(
+            tuple(entry["data_offsets"])
+            for name, entry in json.loads(header).items()
+            if name != "__metadata__"
+        )
+        total.update(header)
+        for start, end in spans:
+            for place in _places(end - start):
+                file.seek(8 + length + start + place)
+                total.update(file.read(min(_SAMPLE, end - start)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not a safetensors file ({error}); download it again") from error
+
+
+def _places(size: int) -> list[int]:
+    """Where the samples of a tensor of `size` bytes start; together they are all of a small one."""
+    if size <= _PLACES * _SAMPLE:
+        return list(range(0, size, _SAMPLE))
+    return [(size - _SAMPLE) * place // (_PLACES - 1) for place in range(_PLACES)]
