@@ -66,7 +66,6 @@ localrules:
     all,
     check_annotations,
     label_segments,
-    check_model,
     fit_scorer,
     score_headhunt,
     pack_detector,
@@ -90,6 +89,12 @@ rule all:
         results=results_of_methods,
         videos=figures_of_test_videos,
         deleted=deleted_results,
+
+
+# A checkpoint that cannot be asked costs one line within seconds, not one per capture.
+onstart:
+    for command in check_commands(STUDY, STAMPS, here=workflow.local_exec):
+        shell("{command}")
 
 
 onsuccess:

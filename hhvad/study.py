@@ -195,12 +195,12 @@ class Study:
                 wanted.update(self.frozen[name].experts)
         return sorted(wanted)
 
-    def check_of(self, model: str, device: str | None = None) -> dict[str, Any]:
+    def check_of(self, model: str) -> dict[str, Any]:
         """What a model must be able to do, as arguments of hhvad.mllm.check.check_model."""
         prompts = [prompt for (name, _), prompt in self.prompts.items() if name == model]
         return {
             "dtype": self.models[model].dtype,
-            "device": self.config.compute.device if device is None else device,
+            "device": self.config.compute.device,
             "frames": self.config.sampling.frames_per_segment,
             "size": self.size(model),
             "prompts": [prompt.text for prompt in prompts],

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from inspect import signature
 from pathlib import Path
+from shlex import join
 from types import FunctionType
 from typing import Any
 
 from hhvad import checkpoint
-from hhvad.files import sweep_folder
+from hhvad.files import digest, read_json, sweep_folder
+from hhvad.study import Study
 
 
 def plan_faster(names: Mapping[str, Any]) -> None:
@@ -70,6 +73,28 @@ def weights_mb(model: str) -> float:
     """MiB of a checkpoint folder's weights; for a hub id those of eight billion numbers."""
     files = list(Path(checkpoint.resolve(model)).glob("*.safetensors"))
     return sum(file_mb(str(file)) for file in files) if files else 16000
+
+
+def check_commands(study: Study, stamps: Mapping[str, str], here: bool) -> list[str]:
+    """A command for each model that is asked and has not yet been checked as it is now.
+
+    here: jobs run on this machine; else the device is not looked for on it.
+    """
+    commands = []
+    for name in dict.fromkeys(model for model, _ in study.prompts):
+        wanted = {**study.check_of(name), "stamp": stamps[name], "host": platform.node()}
+        wanted["device"] = wanted["device"] if here else "cpu"
+        out = study.results / f"models/{name}.json"
+        key = digest(wanted)
+        if out.is_file() and read_json(out).get("key") == key:
+            continue
+        words = ["hhvad", "check-model", f"--model={study.models[name].path}"]
+        words += [f"--dtype={wanted['dtype']}", f"--device={wanted['device']}"]
+        words += [f"--frames-per-segment={wanted['frames']}", "--size"]
+        words += [*map(str, wanted["size"]), f"--system={wanted['system']}"]
+        words += [f"--prompt={text}" for text in wanted["prompts"]]
+        commands.append(join([*words, f"--key={key}", f"--out={out}"]))
+    return commands
 
 
 def remove_leftovers(folders: Mapping[str, str], keep_temporary: bool) -> None:

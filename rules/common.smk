@@ -15,6 +15,7 @@ from hhvad.methods.motion.settings import Motion
 from hhvad.sheet import format_events
 from hhvad.study import Study
 from hhvad.workflow import (
+    check_commands,
     file_mb,
     one_of,
     plan_faster,
@@ -152,24 +153,7 @@ def frames_shape(wildcards):
     return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size]
 
 
-def check_flags(wildcards):
-    """What a model must be able to do, as flags."""
-    wanted = STUDY.check_of(wildcards.model)
-    height, width = wanted["size"]
-    words = [f"--system={wanted['system']}"]
-    words += [f"--prompt={text}" for text in wanted["prompts"]]
-    return (
-        f"--dtype {wanted['dtype']} --frames-per-segment {wanted['frames']}"
-        f" --size {height} {width} " + join(words)
-    )
-
-
-# Snakemake keeps no record of params that follow from outputs: these make nothing stale.
-def device_here(wildcards, output):
-    """The device, where captures run on this machine; else nothing."""
-    return COMPUTE.device if workflow.local_exec else ""
-
-
+# Snakemake keeps no record of params that follow from outputs: these two make nothing stale.
 def time_limit(wildcards, output):
     """Seconds after which a decoder that hangs is ended."""
     return SAMPLING.timeout

@@ -1,32 +1,6 @@
 # What models are asked: one forward pass over [frames, prompt]; what its attention heads say is kept.
 
 
-rule check_model:
-    """Check a checkpoint, its frames and prompts once, before all captures: a line, not a hundred."""
-    output:
-        "<results>/models/{model}.json",
-    log:
-        "<logs>/check_model/{model}.log",
-    benchmark:
-        "<benchmarks>/check_model/{model}.tsv"
-    conda:
-        "../envs/gpu.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=5,
-    params:
-        path=lambda wildcards: model_of(wildcards).path,
-        checkpoint=lambda wildcards: STAMPS[wildcards.model],
-        flags=check_flags,
-        device=device_here,
-    shell:
-        "hhvad check-model"
-        " --model {params.path:q}"
-        " {params.flags}"
-        " --device={params.device:q}"
-        " --out {output:q} 2> {log:q}"
-
-
 rule capture_heads:
     """Capture every head's output at the last prompt position: one artifact per video and prompt."""
     input:
@@ -34,7 +8,6 @@ rule capture_heads:
         # through its probe, the sampling through params.
         frames=frames_file,
         probe="<results>/probe/{video}.json",
-        model=ancient("<results>/models/{model}.json"),
     output:
         "<results>/heads/{model}/{view}/{prompt}/{video}.h5",
     log:

@@ -88,12 +88,13 @@ def add_commands(commands: Any) -> None:
     )
     p.add_argument("--model", required=True, help="checkpoint folder, hub id, or 'demo'")
     p.add_argument("--dtype", required=True, choices=DTYPES)
-    p.add_argument("--device", required=True, help="as for capture-heads; empty: not checked")
+    p.add_argument("--device", required=True, help="as for capture-heads")
     p.add_argument("--frames-per-segment", required=True, type=int, metavar="F")
     p.add_argument("--size", required=True, type=int, nargs=2, metavar=("HEIGHT", "WIDTH"))
     p.add_argument("--system", required=True, metavar="TEXT", help="may be empty")
     p.add_argument("--prompt", required=True, action="append", metavar="TEXT")
     p.add_argument("--out", required=True, type=Path, metavar="JSON")
+    p.add_argument("--key", required=True, help="digest of what is checked; kept in the file")
     p.set_defaults(run=_check_model)
 
     p = commands.add_parser(
@@ -405,7 +406,7 @@ def _check_model(arguments: argparse.Namespace) -> None:
         prompts=arguments.prompt,
         system=arguments.system,
     )
-    write_json(arguments.out, found)
+    write_json(arguments.out, {**found, "key": arguments.key})
 
 
 def _stop_resident(arguments: argparse.Namespace) -> None:

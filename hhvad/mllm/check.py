@@ -34,13 +34,12 @@ def check_model(
 ) -> dict[str, Any]:
     """What a multimodal checkpoint is, if its files, device, frames and prompts fit together.
 
-    size: height and width of the frames. device "" leaves it unchecked: jobs may run elsewhere. Of
-    a hub id only the device is checked, since its files come when the first job needs them.
+    size: height and width of the frames. Of a hub id only the device is checked, since its files
+    come when the first job needs them.
     Raises ModelError for the first thing that does not fit.
     """
-    if device:
-        for name in device.split(","):
-            _device(name)
+    for name in device.split(","):
+        _device(name)
     folder = Path(resolve(model))
     if not folder.is_dir():
         return {"path": model}
