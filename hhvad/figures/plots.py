@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from hhvad.files import atomic_path
@@ -17,6 +18,7 @@ Floats = NDArray[np.float64]
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+HALO = [withStroke(linewidth=3.5, foreground="white")]  # seen on dark and light
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -67,9 +69,12 @@ def video(
     score and smoothed are [T]; annotated is None where the video has no annotation.
     """
     with mpl.rc_context(STYLE):
-        figure = _figure(10, 4.6)
+        # Thumbnails side by side fill the width; the strip is as high as their shape asks for.
+        high = max((0.3, *(12 / len(thumbnails) * p.shape[0] / p.shape[1] for _, p in thumbnails)))
+        heights = [min(high, 3.0), 2.6, 0.7] if thumbnails else [0.01, 2.6, 0.7]
+        figure = _figure(13, sum(heights) + 1.1)
         strip, axes, bars = figure.subplots(
-            3, 1, sharex=True, height_ratios=[1.25, 3, 0.7], gridspec_kw={"hspace": 0.02}
+            3, 1, sharex=True, height_ratios=heights, gridspec_kw={"hspace": 0.02}
         )
         figure.suptitle(f"{name}   {label}".rstrip(), fontsize=11, x=0.01, ha="left")
         _strip(strip, thumbnails, duration)
@@ -77,8 +82,8 @@ def video(
         axes.stairs(score, edges, color=GREY, lw=1, label="score")
         axes.stairs(smoothed, edges, color=BLUE, lw=2, label="smoothed")
         axes.axhline(tau, color=RED, ls="--", lw=1.2, label=f"threshold {tau:.2f}")
-        axes.set(ylim=(0, 1), ylabel="anomaly score")
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        axes.set(ylim=(0, 1), ylabel="anomaly score, 0-1")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
         rows = [("detected", detected, BLUE, "")]
         if annotated is not None:
             rows.append(("annotated", annotated, ORANGE, "//"))
@@ -116,18 +121,20 @@ def rss(
         layers, heads = values.shape
         figure = _figure(max(5.5, 1.8 + 0.3 * heads), max(3.6, 1.2 + 0.3 * layers))
         axes = figure.subplots()
-        _heat(figure, axes, values, "RSS")
+        _heat(figure, axes, values, "RSS: mean - λ sd of saliency, 0-1")
         for rank, (layer, head) in enumerate(experts, start=1):
             axes.plot(head, layer, "o", ms=13, mfc="white", mec="black", mew=1.2)
             axes.text(head, layer, str(rank), ha="center", va="center", fontsize=8, weight="bold")
         if selected is not None:
             often = [(la, h) for la, h in np.argwhere(selected >= 0.2) if (la, h) not in experts]
             for layer, head in often:
-                axes.plot(head, layer, "s", ms=9, mfc="none", mec=ORANGE, mew=1.5)
-        note = "numbers: experts by rank"
+                axes.plot(
+                    head, layer, "s", ms=9, mfc="none", mec="black", mew=1.2, path_effects=HALO
+                )
+        lines = ["Robust saliency of every head", "numbers: experts by rank"]
         if selected is not None:
-            note += "; squares: chosen in a fifth of resamples or more"
-        axes.set_title(f"Robust saliency of every head\n{note}", fontsize=10, loc="left")
+            lines.append("squares: chosen in a fifth of resamples or more")
+        axes.set_title("\n".join(lines), fontsize=10, loc="left")
     return figure
 
 
@@ -206,7 +213,9 @@ def features(
 ) -> Figure:
     """Two principal components of features: the experts' [N, K*D], a whole layer's [N, H*D]."""
     with mpl.rc_context(STYLE):
-        figure = _figure(9.5, 4.2)
+        figure = _figure(9.5, 4.5)
+        note = "The experts were chosen on these videos: on new ones they separate less well."
+        figure.suptitle(note, fontsize=10, x=0.01, ha="left")
         for axes, values, title in zip(figure.subplots(1, 2), (experts, layer), names, strict=True):
             points, share = _principal(values)
             for label, colour, marker in (("normal", BLUE, "o"), ("anomaly", RED, "^")):

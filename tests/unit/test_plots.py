@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -74,6 +75,36 @@ def test_rss_numbers_the_experts_by_rank_and_crosses_out_undefined_heads():
         if line.get_marker() == "s"
     ]
     assert squares == [(1, 1)]  # (2, 3) is an expert already
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (8, 8), (28, 28)])
+def test_the_title_of_an_rss_map_is_not_clipped(shape):
+    figure = plots.rss(np.random.default_rng(0).random(shape), [(1, 2)], np.zeros(shape))
+    figure.draw_without_rendering()
+    title = figure.axes[0].get_title(loc="left")
+    (text,) = [t for t in figure.findobj(match=mpl.text.Text) if t.get_text() == title]
+    box = text.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= figure.bbox.height
+
+
+def test_thumbnails_keep_their_shape():
+    pictures = [(float(i), np.zeros((90, 160, 3), np.uint8)) for i in range(8)]
+    figure = plots.video(
+        "v", BOUNDS, BOUNDS[:, 0] / 9, BOUNDS[:, 0] / 9, tau=0.5, duration=5.0, detected=[],
+        annotated=None, thumbnails=pictures,
+    )  # fmt: skip
+    figure.draw_without_rendering()
+    box = figure.axes[0].get_window_extent()
+    assert box.width * 0.97 / 8 / box.height == pytest.approx(16 / 9, rel=0.1)
+    assert box.width / 8 / figure.dpi > 1.4  # inches
+
+
+def test_the_plot_of_features_says_that_its_heads_were_chosen_on_them():
+    values = np.random.default_rng(0).random((6, 4))
+    figure = plots.features(values, values, ["normal", "anomaly"] * 3, ("a", "b"))
+    assert "chosen on these videos" in figure.get_suptitle()
 
 
 def test_saliency_has_one_map_a_prompt_on_one_scale():

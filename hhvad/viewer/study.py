@@ -1,0 +1,152 @@
+"""What the viewer shows of a study, read from its files into typed records."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hhvad.artifacts import probe, scores
+from hhvad.artifacts.probe import Probe
+from hhvad.artifacts.scores import Floats
+from hhvad.errors import ArtifactError
+from hhvad.files import read_json
+from hhvad.localization import locator
+from hhvad.localization.locator import Locator
+from hhvad.records import Video
+
+
+@dataclass(frozen=True)
+class ViewerEvent:
+    """One detected event: frames [start_frame, end_frame), the same in seconds, its highest score.
+
+    started_at is the wall clock at its start as ISO 8601, '' where the video's is not known.
+    """
+
+    method: str
+    video: str
+    start_frame: int
+    end_frame: int
+    start_seconds: float
+    end_seconds: float
+    started_at: str
+    peak_score: float
+    description: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The scores of one video by one method: segments' bounds in seconds [T, 2], values [T]."""
+
+    bounds: Floats
+    score: Floats
+    smoothed: Floats
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One video with its results. curves has only the methods that have scored it.
+
+    annotated: the sheet's events in seconds; None where the video has no frame annotation.
+    """
+
+    video: Video
+    probe: Probe
+    curves: dict[str, Curve]
+    events: list[ViewerEvent]
+    annotated: list[tuple[float, float]] | None
+
+
+def read_locators(results: Path, methods: Sequence[str]) -> dict[str, Locator]:
+    """The locator of every method. Raises ArtifactError where one is absent."""
+    return {name: locator.read(results / "locator" / f"{name}.json") for name in methods}
+
+
+def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | None:
+    """A video's results; None where no method has scored it.
+
+    Raises ArtifactError or AnnotationError, which name the file that is damaged or absent.
+    """
+    name = video.video
+    scored = [m for m in methods if (results / "localization" / m / f"{name}.tsv").is_file()]
+    if not scored:
+        return None
+    info = probe.read(results / "probe" / f"{name}.json")
+    events: list[ViewerEvent] = []
+    for method in scored:
+        events += read_events(results / "events" / method / f"{name}.json", method, name, info)
+    curves = {m: _curve(results / "localization" / m / f"{name}.tsv", info) for m in scored}
+    annotated = None
+    if video.events is not None:
+        annotated = [
+            (event.start, event.end)
+            if event.unit == "seconds"
+            else (info.seconds(int(event.start)), info.seconds(int(event.end)))
+            for event in video.events
+        ]
+    return Shown(video, info, curves, events, annotated)
+
+
+def _curve(path: Path, info: Probe) -> Curve:
+    import numpy as np
+
+    bounds, (score, smoothed) = scores.read_video(path, ("score", "smoothed"))
+    if not (np.isfinite(score).all() and np.isfinite(smoothed).all()):
+        raise ArtifactError(f"{path}: a score is not finite; delete the file and rerun")
+    frames, at = np.unique(bounds, return_inverse=True)
+    seconds = np.array([info.seconds(int(frame)) for frame in frames])
+    return Curve(seconds[at].reshape(bounds.shape), score, smoothed)
+
+
+def read_events(path: Path, method: str, video: str, info: Probe) -> list[ViewerEvent]:
+    """The events of one file of `localize-events`. Raises ArtifactError where it is not one."""
+    data = read_json(path)
+    try:
+        return [_event(entry, method, video, info) for entry in data["events"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: not an events file of this hhvad ({error!r}); delete it and rerun"
+        ) from error
+
+
+def _event(entry: dict[str, Any], method: str, video: str, info: Probe) -> ViewerEvent:
+    start, end, peak = (float(entry[k]) for k in ("start_seconds", "end_seconds", "peak_score"))
+    if not all(map(math.isfinite, (start, end, peak))):
+        raise ValueError("a number is not finite")
+    return ViewerEvent(
+        method=method,
+        video=video,
+        start_frame=int(entry["start_frame"]),
+        end_frame=int(entry["end_frame"]),
+        start_seconds=start,
+        end_seconds=end,
+        started_at=wall_clock(info, start),
+        peak_score=peak,
+        description=plain(str(entry.get("description") or "")),
+    )
+
+
+def wall_clock(info: Probe, seconds: float) -> str:
+    """The wall clock that many seconds into a video as ISO 8601; '' where it is not known."""
+    started = getattr(info, "started", None)  # ISO 8601 or a datetime, where a probe has it
+    if not started:
+        return ""
+    if not isinstance(started, datetime):
+        started = datetime.fromisoformat(str(started))
+    return (started + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def plain(text: str) -> str:
+    """Text on one line without control characters: a model's or a sheet's text is only data."""
+    kept = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
+    return " ".join(kept.split())
+
+
+def ranked(events: Sequence[ViewerEvent], methods: Sequence[str]) -> list[ViewerEvent]:
+    """Events by falling peak score; equal ones by method as given, video and start."""
+    order = {method: i for i, method in enumerate(methods)}
+    return sorted(events, key=lambda e: (-e.peak_score, order[e.method], e.video, e.start_frame))
