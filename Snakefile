@@ -42,6 +42,7 @@ include: "rules/methods/headhunt.smk"
 include: "rules/methods/motion.smk"
 include: "rules/locate.smk"
 include: "rules/report.smk"
+include: "rules/viewer.smk"
 include: "rules/train.smk"
 
 
@@ -79,6 +80,7 @@ localrules:
     plot_heads,
     plot_features,
     plot_video,
+    build_viewer,
 
 
 # Scores, events and a figure of every test video; metrics where there are annotations.
@@ -89,6 +91,7 @@ rule all:
         results=results_of_methods,
         videos=figures_of_test_videos,
         deleted=deleted_results,
+        viewer="<results>/viewer",
 
 
 # A checkpoint that cannot be asked costs one line within seconds, not one per capture.

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hhvad.files import read_json
-from hhvad.localization import locator
+from hhvad.localization import locator, locator_file
 from hhvad.study import Study
 
 HEADLINE = {
@@ -26,6 +26,9 @@ def summarise(study: Study) -> Iterator[Table | Text]:
     yield _metrics(study)
     first = next(iter(study.methods))
     yield from _events(study, first)
+    page = study.results / "viewer/index.html"
+    if page.is_file():
+        yield Text(f"Events, videos and curves: {page}")
 
 
 def _metrics(study: Study) -> Table:
@@ -89,7 +92,7 @@ def _events(study: Study, method: str) -> Iterator[Table | Text]:
         yield Text(f"not judged: {len(missing)} videos, the first is {missing[0]}")
     path = study.results / f"locator/{method}.json"
     if path.is_file():
-        settings = locator.read(path)
+        settings = locator_file.read(path)
         shortest = locator.shortest_event(settings.sigma, settings.tau, settings.border)
         frames = (shortest or 0) * study.config.sampling.segment_length
         if not settings.calibrated:

@@ -14,6 +14,7 @@ from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.motion.settings import Motion
 from hhvad.sheet import format_events
 from hhvad.study import Study
+from hhvad.viewer.page import VIEWER_VERSION
 from hhvad.workflow import (
     check_commands,
     file_mb,
@@ -212,6 +213,20 @@ def results_of_methods(wildcards):
         if name in STUDY.wordings:
             files += [f"figures/{name}/{figure}.svg" for figure in ("rss", "features")]
             files += [f"detector/{name}.h5"]
+    return [f"<results>/{file}" for file in files]
+
+
+def results_of_viewer(wildcards):
+    """What the viewer shows. Metrics stand for the labelled videos, whose events they are made of:
+    Snakemake's time grows with the square of a job's inputs.
+    """
+    judged = set(STUDY.labelled if STUDY.annotated else [])
+    files = []
+    for method in STUDY.methods:
+        files += [f"metrics/{method}.json"] if judged else []
+        files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
+        if method in STUDY.wordings:
+            files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
     return [f"<results>/{file}" for file in files]
 
 

@@ -22,6 +22,7 @@ STAGES = (
     "locate",
     "report",
     "evaluate",
+    "viewer",
     "datasets",
     "demo",
     "run",

@@ -123,12 +123,12 @@ def _report_metrics(arguments: Namespace) -> None:
     from hhvad import sheet
     from hhvad.evaluation import evaluate, run
     from hhvad.files import write_json, write_tsv
-    from hhvad.localization import locator
+    from hhvad.localization import locator_file
 
     _require_resamples(arguments.bootstrap)
     result = run.report(
         arguments.method,
-        locator.read(arguments.locator),
+        locator_file.read(arguments.locator),
         [video for video in sheet.read(arguments.sheet) if video.split == "test"],
         run.Folders(
             Path(arguments.scores_folder),

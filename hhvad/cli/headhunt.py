@@ -324,10 +324,10 @@ def _pack_detector(arguments: Namespace) -> None:
     from dataclasses import asdict
 
     from hhvad.artifacts import hdf5 as artifacts
-    from hhvad.localization import locator
+    from hhvad.localization import locator_file
 
     fitted = artifacts.read(arguments.scorer, "scorer")
-    settings = asdict(locator.read(arguments.locator))
+    settings = asdict(locator_file.read(arguments.locator))
     provenance = {**fitted.provenance, "locator": settings}
     artifacts.write(arguments.out, "detector", fitted.arrays, provenance)
 

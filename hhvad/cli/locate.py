@@ -109,9 +109,9 @@ def _calibrate_locator(arguments: Namespace) -> None:
 def _localize_events(arguments: Namespace) -> None:
     from hhvad.artifacts import probe, scores
     from hhvad.files import write_json, write_tsv
-    from hhvad.localization import locator
+    from hhvad.localization import locator_file
 
-    settings = locator.read(arguments.locator)
+    settings = locator_file.read(arguments.locator)
     found = scores.read(arguments.scores)
     info = probe.read(arguments.probe)
     _require_end(arguments.scores, found.bounds, arguments.probe, info.frames)

@@ -44,7 +44,7 @@ def _plot_video(arguments: argparse.Namespace) -> None:
     from hhvad.artifacts import probe, scores
     from hhvad.figures import plots
     from hhvad.files import read_tsv
-    from hhvad.localization import locator
+    from hhvad.localization import locator_file
     from hhvad.records import Video
 
     info = probe.read(arguments.probe)
@@ -62,7 +62,7 @@ def _plot_video(arguments: argparse.Namespace) -> None:
         np.vectorize(info.seconds)(bounds),
         score,
         smoothed,
-        tau=locator.read(arguments.locator).tau,
+        tau=locator_file.read(arguments.locator).tau,
         duration=info.seconds(info.frames),
         detected=[(float(row[columns[0]]), float(row[columns[1]])) for row in found],
         annotated=annotated,

@@ -7,16 +7,14 @@ at both ends of a video down; `"renormalise"` divides by the part of the kernel 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hhvad.errors import ArtifactError, DataError
-from hhvad.files import read_json
+from hhvad.errors import DataError
 from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
@@ -200,28 +198,8 @@ class Locator:
         return events(self.smooth(scores, segments), self.tau, segments)
 
     def to_json(self) -> dict[str, Any]:
-        """What `read` reads."""
+        """What hhvad.localization.locator_file reads."""
         return asdict(self)
-
-
-def read(path: str | Path) -> Locator:
-    """The locator of a method. Raises ArtifactError where the file is absent or not a locator."""
-    data = read_json(path)
-    names = {field.name for field in fields(Locator)}
-    if not isinstance(data, dict) or set(data) != names:
-        raise ArtifactError(f"{path}: a locator has {', '.join(sorted(names))}; delete it, rerun")
-    numbers = [data["sigma"], data["tau"], *([] if data["f1"] is None else [data["f1"]])]
-    if (
-        not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
-        or not isinstance(data["calibrated"], bool)
-        or not isinstance(data["border"], str)
-        or not isinstance(data["how"], str)
-    ):
-        raise ArtifactError(f"{path}: a value has the wrong type; delete the file and rerun")
-    try:
-        return Locator(**data)
-    except DataError as error:
-        raise ArtifactError(f"{path}: {error}; delete the file and rerun") from error
 
 
 def _sums_above(bins: NDArray[np.intp], weights: Floats, count: int) -> Floats:

@@ -15,7 +15,7 @@ from hhvad.artifacts.probe import Probe
 from hhvad.artifacts.scores import Floats
 from hhvad.errors import ArtifactError
 from hhvad.files import read_json
-from hhvad.localization import locator
+from hhvad.localization import locator_file
 from hhvad.localization.locator import Locator
 from hhvad.records import Video
 
@@ -63,7 +63,7 @@ class Shown:
 
 def read_locators(results: Path, methods: Sequence[str]) -> dict[str, Locator]:
     """The locator of every method. Raises ArtifactError where one is absent."""
-    return {name: locator.read(results / "locator" / f"{name}.json") for name in methods}
+    return {name: locator_file.read(results / "locator" / f"{name}.json") for name in methods}
 
 
 def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | None:

@@ -9,22 +9,25 @@ import pytest
 
 from hhvad.errors import ArtifactError
 from hhvad.files import write_json
-from hhvad.localization import locator
-from hhvad.localization.locator import PAPER, UNCALIBRATED
+from hhvad.localization import locator, locator_file
+from hhvad.localization.locator import Locator
+from hhvad.methods.settings import NAMED
+
+PAPER = Locator(1.5, 0.65, how="the paper's")
 
 
 def test_written_and_read(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", PAPER.to_json())
-    assert locator.read(tmp_path / "a.json") == PAPER
+    assert locator_file.read(tmp_path / "a.json") == PAPER
     for bad in ({"sigma": "x"}, {"tau": None}, {"border": "no"}, {"more": 1}):
         write_json(tmp_path / "a.json", PAPER.to_json() | bad)
         with pytest.raises(ArtifactError):
-            locator.read(tmp_path / "a.json")
+            locator_file.read(tmp_path / "a.json")
 
 
 def test_shortest_event() -> None:
-    assert locator.shortest_event(UNCALIBRATED.sigma, UNCALIBRATED.tau) == 1
-    assert locator.shortest_event(PAPER.sigma, PAPER.tau) == 3
+    found = {name: locator.shortest_event(one.sigma, one.tau) for name, one in NAMED.items()}
+    assert found == {"lone-segment": 1, "paper": 3}
     assert locator.shortest_event(1.5, 1.0) is None
 
 

@@ -32,7 +32,7 @@ def test_added_videos_are_all_that_is_computed(finished: Study):
         "probe_video", "sample_segments", "capture_heads", "score_headhunt", "localize_events",
         "plot_video", "all",
         # The report names the videos that it leaves out.
-        "check_annotations", "report_metrics", "plot_curves",
+        "check_annotations", "report_metrics", "plot_curves", "build_viewer",
     }  # fmt: skip
     done = finished.snakemake()
     assert done.returncode == 0, done.stdout

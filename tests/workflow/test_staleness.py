@@ -13,11 +13,11 @@ from hhvad.files import read_tsv
 AFTER_CAPTURE = {
     "score_saliency", "identify_heads", "fit_scorer", "score_headhunt", "calibrate_locator",
     "pack_detector", "localize_events", "report_metrics", "plot_video", "plot_heads",
-    "plot_features", "plot_curves", "all",
+    "plot_features", "plot_curves", "build_viewer", "all",
 }  # fmt: skip
 AFTER_SALIENCY = AFTER_CAPTURE - {"score_saliency"}
 GRID = {"first": 0.2, "last": 0.8, "count": 7}
-REPORT = {"report_metrics", "plot_curves", "check_annotations", "all"}
+REPORT = {"report_metrics", "plot_curves", "check_annotations", "build_viewer", "all"}
 OF_A_VIDEO = {
     "make_demo_video", "probe_video", "sample_segments", "capture_heads", "score_headhunt",
     "localize_events", "plot_video",
@@ -117,7 +117,12 @@ def test_new_metrics_of_saliency(finished: Study):
 def test_new_locator(finished: Study, change: dict):
     finished.change_method(locator=change)
     after = {"calibrate_locator", "pack_detector", "localize_events", "plot_video"}
-    assert rules(finished.planned()) == after | {"report_metrics", "plot_curves", "all"}
+    assert rules(finished.planned()) == after | {
+        "report_metrics",
+        "plot_curves",
+        "build_viewer",
+        "all",
+    }
 
 
 def test_new_annotation_of_a_test_video(finished: Study, edit: Callable):
@@ -184,7 +189,7 @@ def test_another_method_computes_its_own_steps_alone(finished: Study):
     jobs = finished.planned()
     assert rules(jobs) == {
         "sample_segments", "measure_motion", "score_motion", "calibrate_locator",
-        "localize_events", "report_metrics", "plot_video", "plot_curves", "all",
+        "localize_events", "report_metrics", "plot_video", "plot_curves", "build_viewer", "all",
     }  # fmt: skip
     assert {w["method"] for rule, _ in jobs for w in wildcards(jobs, rule) if "method" in w} == {
         "motion"

@@ -1,0 +1,34 @@
+# The page on which a person sees what was found.
+
+
+rule build_viewer:
+    """Write the page of events, videos, curves and metrics, and the events as tables."""
+    input:
+        results_of_viewer,
+    output:
+        # No item of the report: a page of several files would ask for `--report report.zip`.
+        directory("<results>/viewer"),
+    log:
+        "<logs>/build_viewer.log",
+    benchmark:
+        "<benchmarks>/build_viewer.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        annotations=STUDY.annotation(STUDY.videos),
+        sheet=SHEET,
+        results=FOLDERS["results"],
+        study=STUDY.name,
+        methods=list(STUDY.methods),
+        version=VIEWER_VERSION,
+    shell:
+        "hhvad build-viewer"
+        " --sheet {params.sheet:q}"
+        " --results {params.results:q}"
+        " --study {params.study:q}"
+        " --methods {params.methods:q}"
+        " --video-root ."
+        " --out {output:q}/index.html 2> {log:q}"
