@@ -114,7 +114,9 @@ class Metrics(Section):
         description="Whether an annotated end frame is itself anomalous (inclusive) or not.",
     )
     bootstrap: Annotated[int, Field(ge=0)] = Field(
-        1000, description="Resamples of the test videos for the 95 % intervals; 0 for none."
+        1000,
+        description="Resamples of the test videos, for the 95 % intervals of metrics that have no "
+        "jackknife interval; 0 for none.",
     )
     seed: Seed = Field(0, description="Seed of the resamples.")
 

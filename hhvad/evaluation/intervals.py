@@ -2,7 +2,7 @@
 
 `choose` picks one of KINDS for each metric, mostly the jackknife on the logit scale with Student's
 t; a paired difference is MOVER's (Zou and Donner, Statistics in Medicine 27, 2008). The percentile
-bootstrap alone covers too little where videos are few: benchmarks/intervals.md has the numbers.
+bootstrap alone covers too little where videos are few; benchmarks/intervals.py measures coverage.
 """
 
 from __future__ import annotations
