@@ -305,7 +305,8 @@ def test_the_decoder_ends_with_the_process_that_started_it(tmp_path):
     probe = tmp_path / "a.json"
     write_json(probe, video.probe(path).to_json("a"))
     command = [sys.executable, "-m", "hhvad", "sample-frames", "--video", "a", "--view", "segments"]
-    command += ["--path", path, "--probe", probe, "--size", "480", "640"]
+    command += ["--path", path, "--probe", probe, "--size", "480", "640", "--threads", "2"]
+    command += ["--frames-per-segment", "16", "--segment-length", "48", "--timeout", "600"]
     with subprocess.Popen([*command, "--out", tmp_path / "frames.h5"]) as process:
         child = _wait_for(lambda: _children(process.pid))[0]
         process.kill()
