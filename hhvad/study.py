@@ -7,8 +7,9 @@ is what runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,7 @@ class Study:
                 if isinstance(method, HeadHunt) and method.detector
             },
         )
-        notes = tuple(study._check())
-        return cls(**{**vars(study), "notes": notes})
+        return replace(study, notes=tuple(study._check()))
 
     # --- what it says -----------------------------------------------------------------------------
 
@@ -231,6 +231,7 @@ class Study:
             )
         yield from self._check_validation()
         yield from self._check_demo()
+        yield from self._check_gpu()
 
     def _check_dataset(self) -> None:
         from hhvad.evaluation import published
@@ -363,9 +364,28 @@ class Study:
                 f"models.{demo[0]}.path to a real checkpoint"
             )
 
+    def _check_gpu(self) -> Iterator[str]:
+        """A GPU beside a torch that cannot use it is a day lost in silence."""
+        if self.prompts and self.config.compute.device == "auto" and has_gpu():
+            try:
+                build = version("torch")
+            except PackageNotFoundError:
+                return
+            if build.endswith("+cpu"):
+                yield (
+                    f"this machine has a GPU, but torch {build} cannot use it: models run on the "
+                    "CPU, many times slower; install a CUDA build of torch, or set compute.device "
+                    "to cpu"
+                )
+
     def is_demo(self, video: Video) -> bool:
         """Whether a video is one that rule make_demo_video draws."""
         return video.path == f"{self.folders['resources']}/demo/{video.video}.mp4"
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU; a container has the device files of its own alone."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def sheet_path(path: str | Path) -> Path:

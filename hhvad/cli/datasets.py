@@ -32,7 +32,9 @@ def add_commands(commands: Any) -> None:
         "add-videos", help="append videos to the sheet as unlabelled test rows"
     )
     add.add_argument("paths", nargs="+", metavar="FOLDER_OR_FILE")
-    add.add_argument("--sheet", default="config/videos.tsv")
+    where = add.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", metavar="YAML", help="the study, whose sheet it is")
+    where.add_argument("--sheet", metavar="TSV")
     add.add_argument("--timeout", type=float, default=60.0, help="seconds to probe one file")
     add.set_defaults(run=_add_videos)
 
@@ -298,7 +300,10 @@ def _add_videos(arguments: Namespace) -> None:
     from hhvad.files import read_text, write_text
     from hhvad.media.probe import probe
 
-    path = Path(arguments.sheet)
+    if arguments.config:
+        from hhvad.study import sheet_path
+
+    path = sheet_path(arguments.config) if arguments.config else Path(arguments.sheet)
     if path.exists():
         text = read_text(path)
         known = sheet.read(path) if text.strip() and len(text.strip().splitlines()) > 1 else []

@@ -348,9 +348,15 @@ def _export_detector(arguments: Namespace) -> None:
 
 
 def _show_detector(arguments: Namespace) -> None:
+    from hhvad.errors import ArtifactError
     from hhvad.methods.headhunt import detector
 
-    rows = detector.summary(arguments.detector)
+    try:
+        rows = detector.summary(arguments.detector)
+    except ArtifactError as error:
+        # Nothing was computed here: do not advise to delete somebody's file and rerun.
+        reason = str(error).split("; delete")[0]
+        raise ArtifactError(f"{reason}; show-detector reads files of pack-detector") from error
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")

@@ -269,3 +269,13 @@ def test_a_bad_score_is_refused(tmp_path, capsys, text):
     path.write_text("\t".join(COLUMNS) + f"\n0\t0\t10\t{text}\n")
     assert localize(tmp_path, str(path), write_probe(tmp_path / "p.json", 10)) == 2
     assert "s.tsv" in capsys.readouterr().err
+
+
+def test_show_detector_advises_nothing_about_another_file(scorer, tmp_path, capsys):
+    for path in (scorer[0], tmp_path / "s.tsv"):
+        if path.suffix == ".tsv":
+            path.write_text("no detector")
+        assert main(["show-detector", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert "delete" not in error
+        assert "show-detector reads files of pack-detector" in error

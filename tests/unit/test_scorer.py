@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from hhvad.artifacts import hdf5 as artifacts
-from hhvad.errors import ArtifactError, DataError
+from hhvad.errors import ArtifactError, ConfigError, DataError
 from hhvad.methods.headhunt.scorer import KINDS, Scorer
 
 CHECKED = settings(deadline=None, max_examples=25, derandomize=True)
@@ -150,12 +150,12 @@ def test_bad_features_are_an_error_never_a_score(kind):
     bad[5, 0, 0] = np.inf
     with pytest.raises(DataError, match="sample 5"):
         scorer.predict_proba(bad)
-    with pytest.raises(DataError, match="8 features a sample"):
+    with pytest.raises(DataError, match="8 features per sample"):
         scorer.predict_proba(z[:, :2])
 
 
 def test_unknown_kind():
-    with pytest.raises(DataError, match="logistic, svm, mlp"):
+    with pytest.raises(ConfigError, match="logistic, svm, mlp"):
         Scorer("forest")
 
 

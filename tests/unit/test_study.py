@@ -133,7 +133,12 @@ def test_words_of_a_command_line_become_the_keys_types(folder):
         ("models__m__dtype", "int8", ["models.m.dtype is 'int8'", "bfloat16"]),
         ("models__m__path", "no/such/folder", ["models.m.path", "no/such/folder"]),
         ("methods__hunt__saliency", {"metrics": ["lda", "lda"]}, ["saliency.metrics"]),
-        ("methods__hunt__saliency", {"metrics": ["magic"]}, ["metrics.0 is 'magic'", "nmi"]),
+        (
+            "methods__hunt__saliency",
+            {"metrics": ["magic"]},
+            ["saliency.metrics: 'magic' is unknown", "nmi"],
+        ),
+        ("methods__hunt__scorer", {"kind": "forest"}, ["scorer.kind", "'forest'", "logistic"]),
         ("methods__hunt__experts", {"count": 0}, ["methods.hunt.experts.count"]),
         ("methods__hunt__expert", {"count": 0}, ["'methods.hunt.expert' is unknown"]),
         ("methods__hunt__kind", "magic", ["methods.hunt.kind", "magic", "headhunt, motion"]),
@@ -278,3 +283,13 @@ def test_a_pattern_of_names_matches_these_and_no_others():
     others = ["", "abcd", "bxc", "video-00", "video-003", "c"]
     assert not any(pattern.fullmatch(name) for name in others)
     assert not re.compile(one_of([])).fullmatch("")
+
+
+def test_a_gpu_that_this_torch_cannot_use_is_announced(folder, monkeypatch):
+    monkeypatch.setattr("hhvad.study.has_gpu", lambda: True)
+    monkeypatch.setattr("hhvad.study.version", lambda name: "2.13.0+cpu")
+    (note,) = [note for note in load().notes if "GPU" in note]
+    assert "compute.device" in note
+    assert not [n for n in load(compute={"device": "cpu"}).notes if "GPU" in n]
+    monkeypatch.setattr("hhvad.study.version", lambda name: "2.13.0")
+    assert not [note for note in load().notes if "GPU" in note]

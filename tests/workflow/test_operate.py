@@ -23,7 +23,7 @@ def test_added_videos_are_all_that_is_computed(finished: Study):
     incoming.mkdir()
     for name in ("gate 1.mp4", "gate-2.mp4"):
         shutil.copy(source, incoming / name)
-    done = finished.run("hhvad", "add-videos", "incoming", "--sheet", "config/videos.tsv")
+    done = finished.run("hhvad", "add-videos", "incoming", "--config", "config/config.yaml")
     assert done.returncode == 0, done.stdout
     new = [row["video"] for row in finished.rows[-2:]]
     jobs = finished.planned()

@@ -112,7 +112,7 @@ def selection_frequency(
     penalty: float = 0.5,
     count: int = 200,
     seed: int = 0,
-    metrics: Sequence[str] = saliency.METRICS,
+    metrics: Sequence[str] = tuple(saliency.METRICS),
     shrinkage: str | None = None,
     threads: int = 1,
     videos: ArrayLike | None = None,

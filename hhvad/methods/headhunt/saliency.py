@@ -20,16 +20,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hhvad import registry
 from hhvad.errors import DataError
 from hhvad.records import HeadId
 
-METRICS = ("lda", "kl", "mmd", "nmi")
+# Each takes a chunk of heads and the shrinkage, and gives a number per head, larger for heads that
+# tell the classes apart. Other packages offer more as entry points of group `hhvad.saliency`.
+METRICS = {
+    "lda": "hhvad.methods.headhunt.saliency:lda",
+    "kl": "hhvad.methods.headhunt.saliency:kl",
+    "mmd": "hhvad.methods.headhunt.saliency:mmd",
+    "nmi": "hhvad.methods.headhunt.saliency:nmi",
+}
+GROUP = "hhvad.saliency"
 SHRINKAGES = (None, "ledoit-wolf")
 
 LDA_RIDGE = 1e-6
@@ -54,7 +64,7 @@ def score_heads(
     features: ArrayLike,
     labels: ArrayLike,
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = tuple(METRICS),
     shrinkage: str | None = None,
     threads: int = 1,
 ) -> Floats:
@@ -70,9 +80,9 @@ def score_heads(
     from threadpoolctl import threadpool_limits
 
     x, y = _checked(features, labels)
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown or not metrics:
-        raise DataError(f"metrics: {unknown or 'none given'}; known: {', '.join(METRICS)}")
+    if not metrics:
+        raise DataError(f"metrics: none given; known: {', '.join(registry.names(METRICS, GROUP))}")
+    functions = [registry.load(METRICS, name, GROUP, "metric") for name in metrics]
     if shrinkage not in SHRINKAGES:
         raise DataError(f"shrinkage is {shrinkage!r}; it is one of {SHRINKAGES}")
     if threads < 1:
@@ -90,7 +100,7 @@ def score_heads(
         def fill(chunk: NDArray[np.intp]) -> None:
             rows = np.ascontiguousarray(flat[:, chunk].transpose(1, 0, 2)[:, order])
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                result[:, chunk] = _score(_Heads(rows, int(y.sum())), metrics, shrinkage)
+                result[:, chunk] = _score(Heads(rows, int(y.sum())), functions, shrinkage)
 
         with threadpool_limits(1):
             if threads == 1:
@@ -108,7 +118,7 @@ def problems(
     features: ArrayLike,
     labels: ArrayLike,
     saliency: NDArray[Any] | None = None,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = tuple(METRICS),
 ) -> dict[HeadId, str]:
     """Why heads have no saliency, in the order of (layer, head); empty where all have.
 
@@ -165,7 +175,7 @@ def _unusable(flat: NDArray[Any]) -> NDArray[np.bool_]:
     return unusable
 
 
-class _Heads:
+class Heads:
     """A chunk of heads with what their metrics share. h heads, N samples, first `a` anomalous."""
 
     def __init__(self, rows: NDArray[Any], a: int) -> None:
@@ -185,32 +195,32 @@ class _Heads:
         self.delta2: Floats = np.einsum("hd,hd->h", self.delta, self.delta)
 
     def classes(self) -> tuple[slice, slice]:
+        """Where the anomalous and the normal samples are."""
         return slice(0, self.a), slice(self.a, None)
 
+    @cached_property
+    def kernel(self) -> Floats:
+        """Scalar products of the rows, seen from their overall mean: [h, N, N]."""
+        return _linear_kernel(self)
 
-def _score(heads: _Heads, metrics: Sequence[str], shrinkage: str | None) -> Floats:
-    """The metrics of a chunk, [metrics, h]."""
-    found: dict[str, Floats] = {}
-    if "lda" in metrics:
-        found["lda"] = _lda(heads, shrinkage)
-    if "kl" in metrics:
-        found["kl"] = _kl(heads)
-    if "mmd" in metrics or "nmi" in metrics:
-        kernel = _linear_kernel(heads)
-        norms = np.einsum("hii->hi", kernel)
-        squared = -2 * kernel
+    @cached_property
+    def squared(self) -> Floats:
+        """Squared distances of the rows: [h, N, N]."""
+        norms = np.einsum("hii->hi", self.kernel)
+        squared = -2 * self.kernel
         squared += norms[:, :, None]
         squared += norms[:, None, :]
-        np.maximum(squared, 0, out=squared)
-        if "nmi" in metrics:
-            found["nmi"] = _nmi(heads, kernel, squared)
-        del kernel
-        if "mmd" in metrics:
-            found["mmd"] = _mmd(heads, squared)
-    return np.stack([found[name] for name in metrics])
+        return np.asarray(np.maximum(squared, 0, out=squared))
 
 
-def _lda(heads: _Heads, shrinkage: str | None) -> Floats:
+def _score(
+    heads: Heads, functions: Sequence[Callable[[Heads, str | None], Floats]], shrinkage: str | None
+) -> Floats:
+    """The metrics of a chunk, [metrics, h]."""
+    return np.stack([function(heads, shrinkage) for function in functions])
+
+
+def lda(heads: Heads, shrinkage: str | None) -> Floats:
     """delta^T (b C^T C + c I)^-1 delta; b = 1 and c = 1e-6 unless shrunk. [h]"""
     n, dim = heads.centred.shape[1:]
     scatter = np.einsum("hii->h", heads.gram)
@@ -285,7 +295,7 @@ def _ledoit_wolf_block(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return shrinkage, shrinkage * (trace / dim)
 
 
-def _kl(heads: _Heads) -> Floats:
+def kl(heads: Heads, shrinkage: str | None) -> Floats:
     """Symmetrised Kullback-Leibler divergence of two Gaussians, Ledoit-Wolf covariances. [h]
 
     A covariance is c I + b C^T C. Its logarithmic determinants cancel between the two directions.
@@ -307,7 +317,7 @@ def _kl(heads: _Heads) -> Floats:
 
 
 def _kl_dual(
-    heads: _Heads, own: slice, other: slice, b: list[Floats], c: list[Floats], i: int
+    heads: Heads, own: slice, other: slice, b: list[Floats], c: list[Floats], i: int
 ) -> Floats:
     """tr(S_i^-1 S_j) + delta^T S_i^-1 delta by the Woodbury identity, from Gram matrices. [h]"""
     dim = heads.centred.shape[2]
@@ -330,7 +340,7 @@ def _kl_dual(
     return np.asarray((spread + b[1 - i] * mixed + mean) / c[i])
 
 
-def _kl_primal(heads: _Heads, b: list[Floats], c: list[Floats]) -> list[Floats]:
+def _kl_primal(heads: Heads, b: list[Floats], c: list[Floats]) -> list[Floats]:
     """As _kl_dual for both classes, from the covariance matrices themselves."""
     covariances = []
     for part, factor, ridge in zip(heads.classes(), b, c, strict=True):
@@ -346,7 +356,7 @@ def _kl_primal(heads: _Heads, b: list[Floats], c: list[Floats]) -> list[Floats]:
     return terms
 
 
-def _linear_kernel(heads: _Heads) -> Floats:
+def _linear_kernel(heads: Heads) -> Floats:
     """Scalar products of the rows, seen from their overall mean: [h, N, N].
 
     Row i is C_i + t_i gap, where t is the share of the other class, negative for normal samples.
@@ -362,14 +372,14 @@ def _linear_kernel(heads: _Heads) -> Floats:
     return kernel
 
 
-def _mmd(heads: _Heads, squared: Floats) -> Floats:
+def mmd(heads: Heads, shrinkage: str | None) -> Floats:
     """Biased squared maximum mean discrepancy, RBF kernel with the median heuristic. [h]
 
     The means are taken in the precision of the features, in the official order of summation: the
     difference of three numbers near 1 would show any other.
     """
     a = heads.a
-    kernel = squared.astype(heads.rows.dtype)
+    kernel = heads.squared.astype(heads.rows.dtype)
     median = _median_squared_distance(heads, kernel)
     gamma = np.where(median > 0, 1 / (2 * median), 1).astype(heads.rows.dtype)
     kernel *= -gamma[:, None, None]
@@ -382,7 +392,7 @@ def _mmd(heads: _Heads, squared: Floats) -> Floats:
     return np.where(np.isnan(median), np.nan, np.clip(value, 0, None).astype(np.float64))
 
 
-def _median_squared_distance(heads: _Heads, squared: NDArray[Any]) -> NDArray[Any]:
+def _median_squared_distance(heads: Heads, squared: NDArray[Any]) -> NDArray[Any]:
     """Median of the non-zero squared distances, in the precision of the features. [h]"""
     rows = heads.rows
     n = rows.shape[1]
@@ -412,10 +422,10 @@ def _median_squared_distance(heads: _Heads, squared: NDArray[Any]) -> NDArray[An
     return np.asarray(np.where(count > 0, median, np.nan), dtype=rows.dtype)
 
 
-def _nmi(heads: _Heads, kernel: Floats, squared: Floats) -> Floats:
+def nmi(heads: Heads, shrinkage: str | None) -> Floats:
     """Normalised mutual information of the classes and two k-means clusters. [h]"""
     a, n = heads.a, heads.n
-    clusters = _two_means(heads, kernel, squared)
+    clusters = _two_means(heads, heads.kernel, heads.squared)
     ones = np.stack([clusters[:, :a].sum(axis=1), clusters[:, a:].sum(axis=1)], axis=1)
     table = np.stack([np.array([a, n]) - ones, ones], axis=2).astype(np.float64)
     return _normalised_information(table)
@@ -447,7 +457,7 @@ def _normalised_information(table: Floats) -> Floats:
     return np.where(single | (information == 0), 0.0, nmi)
 
 
-def _two_means(heads: _Heads, kernel: Floats, squared: Floats) -> NDArray[np.int64]:
+def _two_means(heads: Heads, kernel: Floats, squared: Floats) -> NDArray[np.int64]:
     """Cluster (0 or 1) of each sample as scikit-learn's KMeans finds it: [h, N].
 
     k-means++ and Lloyd's iterations of all heads at once, from scalar products alone; a head where

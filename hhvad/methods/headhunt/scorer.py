@@ -8,29 +8,47 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hhvad import registry
 from hhvad.errors import ArtifactError, DataError
 
-KINDS = ("logistic", "svm", "mlp")
-
-# The arrays that each kind is made of.
-_ARRAYS = {
-    "logistic": ("coef", "intercept"),
-    "svm": ("coef", "intercept", "platt"),
-    "mlp": ("mean", "scale", "hidden", "hidden_bias", "coef", "intercept"),
+# Other packages offer more as entry points of group `hhvad.scorers`.
+KINDS = {
+    "logistic": "hhvad.methods.headhunt.scorer:Logistic",
+    "svm": "hhvad.methods.headhunt.scorer:LinearSVM",
+    "mlp": "hhvad.methods.headhunt.scorer:MLP",
 }
+GROUP = "hhvad.scorers"
 
 Floats = NDArray[np.float64]
+
+
+class Kind(Protocol):
+    """A kind of classifier, as functions on its arrays."""
+
+    arrays: tuple[str, ...]  # the names of all that it is made of
+
+    def fit(self, z: Floats, y: NDArray[np.int64], seed: int) -> tuple[dict[str, Floats], bool]:
+        """The arrays fitted to features [N, d] and labels [N], and whether the solver converged."""
+        ...
+
+    def probability(self, z: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """Probability of anomaly [N] of features [N, d]."""
+        ...
+
+    def width(self, arrays: Mapping[str, Floats]) -> int:
+        """d, the number of features that it was fitted on."""
+        ...
 
 
 class Scorer:
     """p = the probability of anomaly of z, the K experts' features one behind the other.
 
-    - logistic: liblinear, C = 1 (METHOD: Scorer); p = sigmoid(z w + b);
+    - logistic: liblinear, C = 1 ; p = sigmoid(z w + b);
     - svm: linear, hinge loss, C = 1; the margin calibrated by Platt's sigmoid, which is fitted to
       margins from cross-validation, so that it does not trust the training margins;
     - mlp: one hidden layer of 64 ReLU units on standardised features, L-BFGS.
@@ -40,8 +58,7 @@ class Scorer:
     """
 
     def __init__(self, kind: str = "logistic", seed: int = 42) -> None:
-        if kind not in KINDS:
-            raise DataError(f"kind of scorer is {kind!r}; it is one of {', '.join(KINDS)}")
+        self._kind: Kind = registry.load(KINDS, kind, GROUP, "kind of scorer")()
         self.kind = kind
         self.seed = seed
 
@@ -60,8 +77,7 @@ class Scorer:
             raise DataError(
                 f"{counts[0]} normal and {counts[1]} anomalous samples: a scorer needs two of each"
             )
-        fit = {"logistic": _fit_logistic, "svm": _fit_svm, "mlp": _fit_mlp}[self.kind]
-        self.arrays_, self.converged_ = fit(z, y, self.seed)
+        self.arrays_, self.converged_ = self._kind.fit(z, y, self.seed)
         self.n_fitted_ = counts
         return self
 
@@ -71,20 +87,12 @@ class Scorer:
         Raises DataError for a feature that is not finite or another number of them.
         """
         z = _checked(features)
-        arrays = self.arrays_
-        wanted = arrays["mean" if self.kind == "mlp" else "coef"].shape[0]
+        wanted = self._kind.width(self.arrays_)
         if z.shape[1] != wanted:
             raise DataError(
-                f"{z.shape[1]} features a sample, but the scorer was fitted on {wanted}"
+                f"{z.shape[1]} features per sample, but the scorer was fitted on {wanted}"
             )
-        if self.kind == "mlp":
-            z = (z - arrays["mean"]) / arrays["scale"]
-            z = np.maximum(z @ arrays["hidden"] + arrays["hidden_bias"], 0)
-        margin = z @ arrays["coef"] + arrays["intercept"]
-        if self.kind == "svm":
-            slope, offset = arrays["platt"]
-            margin = slope * margin + offset
-        return _sigmoid(margin)
+        return self._kind.probability(z, self.arrays_)
 
     def arrays(self) -> dict[str, Floats]:
         """The parameters, for an artifact; `from_arrays` with the same kind restores them."""
@@ -94,12 +102,13 @@ class Scorer:
     def from_arrays(cls, kind: str, arrays: Mapping[str, NDArray[Any]], seed: int = 42) -> Scorer:
         """A fitted scorer from its arrays; ArtifactError where one is absent or not finite."""
         scorer = cls(kind, seed)
-        for name in _ARRAYS[kind]:
+        for name in scorer._kind.arrays:
             if name not in arrays or not np.isfinite(arrays[name]).all():
                 raise ArtifactError(
                     f"scorer of kind {kind}: array {name!r} is absent or not finite; fit it again"
                 )
-        scorer.arrays_ = {name: np.asarray(arrays[name], np.float64) for name in _ARRAYS[kind]}
+        names = scorer._kind.arrays
+        scorer.arrays_ = {name: np.asarray(arrays[name], np.float64) for name in names}
         return scorer
 
 
@@ -121,33 +130,92 @@ def _sigmoid(margin: Floats) -> Floats:
     return np.where(margin >= 0, 1 / (1 + small), small / (1 + small))
 
 
-def _fit_logistic(z: Floats, y: NDArray[np.int64], seed: int) -> tuple[dict[str, Floats], bool]:
-    from sklearn.linear_model import LogisticRegression
+class Logistic:
+    """Logistic regression: liblinear, C = 1."""
 
-    model = LogisticRegression(solver="liblinear", C=1.0, max_iter=2000, random_state=seed)
-    converged = _fit(model, z, y)
-    arrays = {"coef": model.coef_[0].copy(), "intercept": np.array(model.intercept_[0])}
-    return arrays, converged
+    arrays: tuple[str, ...] = ("coef", "intercept")
+
+    def fit(self, z: Floats, y: NDArray[np.int64], seed: int) -> tuple[dict[str, Floats], bool]:
+        """As `Kind` says."""
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(solver="liblinear", C=1.0, max_iter=2000, random_state=seed)
+        converged = _fit(model, z, y)
+        arrays = {"coef": model.coef_[0].copy(), "intercept": np.array(model.intercept_[0])}
+        return arrays, converged
+
+    def probability(self, z: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """As `Kind` says."""
+        return _sigmoid(z @ arrays["coef"] + arrays["intercept"])
+
+    def width(self, arrays: Mapping[str, Floats]) -> int:
+        """As `Kind` says."""
+        return len(arrays["coef"])
 
 
-def _fit_svm(z: Floats, y: NDArray[np.int64], seed: int) -> tuple[dict[str, Floats], bool]:
-    from sklearn.model_selection import StratifiedKFold
-    from sklearn.svm import SVC
+class LinearSVM(Logistic):
+    """Linear SVM, hinge loss, C = 1, its margin calibrated by Platt's sigmoid."""
 
-    def fitted(rows: NDArray[np.intp]) -> Any:
-        return SVC(kernel="linear", C=1.0).fit(z[rows], y[rows])
+    arrays = ("coef", "intercept", "platt")
 
-    folds = min(5, int(np.bincount(y).min()))
-    margins = np.empty(len(y))
-    for train, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(z, y):
-        margins[held_out] = fitted(train).decision_function(z[held_out])
-    everything = fitted(np.arange(len(y)))
-    arrays = {
-        "coef": everything.coef_[0].copy(),
-        "intercept": np.array(everything.intercept_[0]),
-        "platt": _platt(margins, y),
-    }
-    return arrays, True  # libsvm has no limit of iterations here
+    def fit(self, z: Floats, y: NDArray[np.int64], seed: int) -> tuple[dict[str, Floats], bool]:
+        """As `Kind` says."""
+        from sklearn.model_selection import StratifiedKFold
+        from sklearn.svm import SVC
+
+        def fitted(rows: NDArray[np.intp]) -> Any:
+            return SVC(kernel="linear", C=1.0).fit(z[rows], y[rows])
+
+        folds = min(5, int(np.bincount(y).min()))
+        margins = np.empty(len(y))
+        for train, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(z, y):
+            margins[held_out] = fitted(train).decision_function(z[held_out])
+        everything = fitted(np.arange(len(y)))
+        arrays = {
+            "coef": everything.coef_[0].copy(),
+            "intercept": np.array(everything.intercept_[0]),
+            "platt": _platt(margins, y),
+        }
+        return arrays, True  # libsvm has no limit of iterations here
+
+    def probability(self, z: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """As `Kind` says."""
+        slope, offset = arrays["platt"]
+        return _sigmoid(slope * (z @ arrays["coef"] + arrays["intercept"]) + offset)
+
+
+class MLP:
+    """One hidden layer of 64 ReLU units on standardised features, L-BFGS."""
+
+    arrays: tuple[str, ...] = ("mean", "scale", "hidden", "hidden_bias", "coef", "intercept")
+
+    def fit(self, z: Floats, y: NDArray[np.int64], seed: int) -> tuple[dict[str, Floats], bool]:
+        """As `Kind` says."""
+        from sklearn.neural_network import MLPClassifier
+
+        mean, scale = z.mean(axis=0), z.std(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        model = MLPClassifier((64,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=seed)
+        converged = _fit(model, (z - mean) / scale, y)
+        arrays = {
+            "mean": mean,
+            "scale": scale,
+            "hidden": model.coefs_[0],
+            "hidden_bias": model.intercepts_[0],
+            "coef": model.coefs_[1][:, 0].copy(),
+            "intercept": np.array(model.intercepts_[1][0]),
+        }
+        return arrays, converged
+
+    def probability(self, z: Floats, arrays: Mapping[str, Floats]) -> Floats:
+        """As `Kind` says."""
+        z = (z - arrays["mean"]) / arrays["scale"]
+        z = np.maximum(z @ arrays["hidden"] + arrays["hidden_bias"], 0)
+        return _sigmoid(z @ arrays["coef"] + arrays["intercept"])
+
+    def width(self, arrays: Mapping[str, Floats]) -> int:
+        """As `Kind` says."""
+        return len(arrays["mean"])
 
 
 def _platt(margins: Floats, y: NDArray[np.int64]) -> Floats:
@@ -173,24 +241,6 @@ def _platt(margins: Floats, y: NDArray[np.int64]) -> Floats:
         if np.abs(gradient).max() < 1e-10:
             break
     return weights
-
-
-def _fit_mlp(z: Floats, y: NDArray[np.int64], seed: int) -> tuple[dict[str, Floats], bool]:
-    from sklearn.neural_network import MLPClassifier
-
-    mean, scale = z.mean(axis=0), z.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    model = MLPClassifier((64,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=seed)
-    converged = _fit(model, (z - mean) / scale, y)
-    arrays = {
-        "mean": mean,
-        "scale": scale,
-        "hidden": model.coefs_[0],
-        "hidden_bias": model.intercepts_[0],
-        "coef": model.coefs_[1][:, 0].copy(),
-        "intercept": np.array(model.intercepts_[1][0]),
-    }
-    return arrays, converged
 
 
 def _fit(model: Any, z: Floats, y: NDArray[np.int64]) -> bool:

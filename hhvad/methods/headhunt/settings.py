@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from hhvad import registry
 from hhvad.config import Count, Id, Section, Seed
+from hhvad.methods.headhunt.saliency import GROUP as METRICS_GROUP
+from hhvad.methods.headhunt.saliency import METRICS
+from hhvad.methods.headhunt.scorer import GROUP as KINDS_GROUP
+from hhvad.methods.headhunt.scorer import KINDS
 from hhvad.methods.settings import Method
-
-Metric = Literal["lda", "kl", "mmd", "nmi"]
 
 
 class Calibration(Section):
@@ -25,9 +28,9 @@ class Calibration(Section):
 class Saliency(Section):
     """How well a head separates normal from anomalous samples."""
 
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = Field(
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         ("lda", "kl", "mmd", "nmi"),
-        description="Which separability metrics make the saliency.",
+        description="Which separability metrics make the saliency: lda, kl, mmd, nmi.",
     )
     shrinkage: Literal["none", "ledoit-wolf"] = Field(
         "none", description="Covariance of LDA; none is the paper's 1e-6 ridge."
@@ -35,9 +38,13 @@ class Saliency(Section):
 
     @field_validator("metrics")
     @classmethod
-    def _each_once(cls, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    def _known(cls, metrics: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(metrics)) < len(metrics):
             raise ValueError(f"{list(metrics)} names a metric twice")
+        known = registry.names(METRICS, METRICS_GROUP)
+        for name in metrics:
+            if name not in known:
+                raise ValueError(f"{name!r} is unknown; known: {', '.join(known)}")
         return metrics
 
 
@@ -70,8 +77,16 @@ class Sweep(Section):
 class Scorer(Section):
     """The classifier on the experts' features."""
 
-    kind: Literal["logistic", "svm", "mlp"] = Field("logistic", description="Which classifier.")
+    kind: str = Field("logistic", description="Which classifier: logistic, svm or mlp.")
     seed: Seed = Field(42, description="Seed of the fit.")
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        known = registry.names(KINDS, KINDS_GROUP)
+        if kind not in known:
+            raise ValueError(f"it is {kind!r}; it must be one of {', '.join(known)}")
+        return kind
 
 
 class HeadHunt(Method):
