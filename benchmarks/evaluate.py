@@ -18,7 +18,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hhvad.artifacts import scores
-from hhvad.datasets import datasets
+from hhvad.datasets import annotation as datasets
+from hhvad.datasets import ucf_crime, xd_violence
 from hhvad.evaluation import evaluate
 from hhvad.localization import locator
 
@@ -28,11 +29,7 @@ FILES = {"ucf-crime": "Temporal_Anomaly_Annotation.txt", "xd-violence": "annotat
 def annotations(folder, dataset):
     path = folder / dataset / FILES[dataset]
     counts = datasets.read_frame_counts(folder / dataset / "test_frame_counts.tsv")
-    found = (
-        datasets.read_ucf_crime(path)
-        if dataset == "ucf-crime"
-        else datasets.read_xd_violence(path, counts)
-    )
+    found = ucf_crime.read(path) if dataset == "ucf-crime" else xd_violence.read(path, counts)
     return datasets.with_frames(found, counts, folder)
 
 

@@ -6,8 +6,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hhvad import registry
+from hhvad.datasets import DATASETS, GROUP
+
 if TYPE_CHECKING:
-    from hhvad.datasets.datasets import Annotation
+    from hhvad.datasets.annotation import Annotation
     from hhvad.records import Video
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
@@ -23,9 +26,12 @@ def add_commands(commands: Any) -> None:
         "keeps its splits; a larger fraction adds to them.",
     )
     kinds = p.add_subparsers(dest="kind", required=True, metavar="KIND")
-    _add_ucf_crime(kinds)
-    _add_xd_violence(kinds)
-    _add_hivau(kinds)
+    for name in registry.names(DATASETS, GROUP):
+        dataset = registry.load(DATASETS, name, GROUP, "data set")()
+        kind = kinds.add_parser(name, help=dataset.help)
+        _add_common(kind, dataset.annotations)
+        dataset.add_arguments(kind)
+        kind.set_defaults(run=_make_dataset, dataset=dataset)
     _add_folder(kinds)
 
     add = commands.add_parser(
@@ -39,45 +45,37 @@ def add_commands(commands: Any) -> None:
     add.set_defaults(run=_add_videos)
 
 
-def _add_ucf_crime(kinds: Any) -> None:
-    p = kinds.add_parser("ucf-crime", help="UCF-Crime: 290 test videos, 1610 for training")
-    _add_dataset(p, "Temporal_Anomaly_Annotation_for_Testing_Videos.txt, either spelling of it")
-    p.add_argument(
-        "--train-list",
-        metavar="TXT",
-        help="Anomaly_Train.txt; without it, every video found that is not for testing",
+def _add_common(parser: Any, annotations: str) -> None:
+    """The options of make-sheet that every data set has."""
+    parser.add_argument(
+        "--videos",
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="folders with the video files, at any depth",
     )
-    _add_validation(p)
-    p.set_defaults(run=_make_ucf_crime)
+    parser.add_argument("--annotations", required=True, metavar="FILE", help=annotations)
+    parser.add_argument(
+        "--calibration-fraction",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="of the training videos (default 0.01)",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="leave out and count videos without a file"
+    )
+    parser.add_argument("--out", required=True, metavar="TSV", help="the sheet")
+    parser.set_defaults(frame_counts=None, validation_annotations=None)
 
 
-def _add_xd_violence(kinds: Any) -> None:
-    p = kinds.add_parser("xd-violence", help="XD-Violence: 800 test videos, 3954 for training")
-    _add_dataset(p, "annotations.txt")
-    p.add_argument(
-        "--test-list",
-        metavar="TXT",
-        help="all test videos, one a line; without it, those of --frame-counts",
-    )
-    p.add_argument(
-        "--train-list",
-        metavar="TXT",
-        help="training videos, one a line; without it, every video found that is not for testing",
-    )
-    _add_validation(p)
-    p.set_defaults(run=_make_xd_violence)
+def _make_dataset(arguments: Namespace) -> None:
+    from hhvad.datasets import annotation
 
-
-def _add_hivau(kinds: Any) -> None:
-    p = kinds.add_parser("hivau-70k", help="HIVAU-70k: its raw annotation as the test split")
-    _add_dataset(p, "JSON of the test videos", counts=False)
-    p.add_argument(
-        "--train-annotations",
-        metavar="JSON",
-        help="of the training videos: calibration and validation are chosen from them",
-    )
-    p.add_argument("--validation-fraction", type=float, default=0.0, metavar="SHARE")
-    p.set_defaults(run=_make_hivau)
+    files = annotation.find_videos(arguments.videos)
+    made = arguments.dataset.make(arguments, files)
+    _make_sheet(arguments, files, made.test, made.training, made.others)
 
 
 def _add_folder(kinds: Any) -> None:
@@ -92,91 +90,6 @@ def _add_folder(kinds: Any) -> None:
     p.set_defaults(run=_make_folder)
 
 
-def _add_dataset(parser: Any, annotations: str, counts: bool = True) -> None:
-    parser.add_argument(
-        "--videos",
-        nargs="+",
-        required=True,
-        metavar="DIR",
-        help="folders with the video files, at any depth",
-    )
-    parser.add_argument("--annotations", required=True, metavar="FILE", help=annotations)
-    if counts:
-        parser.add_argument(
-            "--frame-counts",
-            metavar="TSV",
-            help="columns video, n_frames; without it, abnormal test videos are probed",
-        )
-    parser.add_argument(
-        "--calibration-fraction",
-        type=float,
-        default=0.01,
-        metavar="SHARE",
-        help="of the training videos (default 0.01)",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--allow-missing", action="store_true", help="leave out and count videos without a file"
-    )
-    parser.add_argument("--out", required=True, metavar="TSV", help="the sheet")
-
-
-def _add_validation(parser: Any) -> None:
-    parser.add_argument(
-        "--validation-annotations",
-        metavar="JSON",
-        help="HIVAU-70k's raw annotation of training videos",
-    )
-    parser.add_argument(
-        "--validation-fraction",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="of the training videos whose events are known",
-    )
-
-
-def _make_ucf_crime(arguments: Namespace) -> None:
-    from hhvad.datasets import datasets
-
-    files = datasets.find_videos(arguments.videos)
-    test = datasets.read_ucf_crime(arguments.annotations)
-    listed = datasets.read_list(arguments.train_list) if arguments.train_list else None
-    training, others = datasets.ucf_training(listed, files, [one.video for one in test])
-    _make_sheet(arguments, files, test, training, others)
-
-
-def _make_xd_violence(arguments: Namespace) -> None:
-    from hhvad.datasets import datasets
-    from hhvad.errors import ConfigError
-
-    files = datasets.find_videos(arguments.videos)
-    if arguments.test_list:
-        names = datasets.read_list(arguments.test_list)
-    elif arguments.frame_counts:
-        names = list(datasets.read_frame_counts(arguments.frame_counts))
-    else:
-        raise ConfigError(
-            "the annotation of XD-Violence does not list normal test videos: give --frame-counts "
-            "or --test-list"
-        )
-    test = datasets.read_xd_violence(arguments.annotations, names)
-    listed = datasets.read_list(arguments.train_list) if arguments.train_list else None
-    training, others = datasets.xd_training(listed, files, names)
-    _make_sheet(arguments, files, test, training, others)
-
-
-def _make_hivau(arguments: Namespace) -> None:
-    from hhvad.datasets import datasets
-
-    files = datasets.find_videos(arguments.videos)
-    test = datasets.read_hivau(arguments.annotations)
-    path = arguments.train_annotations
-    training = datasets.read_hivau(path) if path else []
-    arguments.frame_counts = arguments.validation_annotations = None
-    _make_sheet(arguments, files, test, training, [])
-
-
 def _make_sheet(
     arguments: Namespace,
     files: dict[str, list[Path]],
@@ -186,7 +99,7 @@ def _make_sheet(
 ) -> None:
     """Choose, fit the annotations to their videos, write the sheet, and tell what was done."""
     from hhvad import sheet
-    from hhvad.datasets import datasets
+    from hhvad.datasets import annotation as datasets
     from hhvad.errors import SheetError
 
     overlap = {one.video for one in test} & {one.video for one in training}
@@ -195,7 +108,9 @@ def _make_sheet(
     there = sheet.read(arguments.out) if Path(arguments.out).is_file() else []
     chosen = {video.video: video.split for video in there}
     if arguments.validation_annotations:
-        known = datasets.read_hivau(arguments.validation_annotations)
+        from hhvad.datasets import hivau_70k
+
+        known = hivau_70k.read(arguments.validation_annotations)
         training = datasets.add_events(training, known)
     missing = [one.video for one in (*test, *training) if one.video not in files]
     if missing and not arguments.allow_missing:
@@ -256,11 +171,12 @@ def _with_frames(one: Annotation, path: Path | None, counts: dict[str, int]) -> 
 
 def _make_folder(arguments: Namespace) -> None:
     from hhvad import sheet
-    from hhvad.datasets import datasets
+    from hhvad.datasets import annotation as datasets
+    from hhvad.datasets import folder
 
     there = sheet.read(arguments.out) if Path(arguments.out).is_file() else []
     known = {video.video for video in there}
-    rows = [video for video in datasets.folder_rows(arguments.folder) if video.video not in known]
+    rows = [video for video in folder.folder_rows(arguments.folder) if video.video not in known]
     datasets.write_sheet(arguments.out, [*there, *rows])
     _tell(arguments.out, [*there, *rows])
     if there:

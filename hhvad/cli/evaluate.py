@@ -6,7 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-DATASETS = ("ucf-crime", "xd-violence", "hivau-70k")
+from hhvad import registry
+from hhvad.datasets import DATASETS, GROUP
 
 
 def add_commands(commands: Any) -> None:
@@ -17,7 +18,7 @@ def add_commands(commands: Any) -> None:
         description="Compare frame scores of any method with a dataset's annotation. Whatever is "
         "missing or wrong is an error that names it.",
     )
-    p.add_argument("--dataset", choices=DATASETS, required=True)
+    p.add_argument("--dataset", choices=registry.names(DATASETS, GROUP), required=True)
     p.add_argument("--annotations", required=True, metavar="FILE", help="the dataset's own file")
     p.add_argument(
         "--frame-counts",
@@ -73,7 +74,6 @@ def add_commands(commands: Any) -> None:
 
 def _evaluate(arguments: Namespace) -> None:
     from hhvad.artifacts import scores
-    from hhvad.datasets import datasets
     from hhvad.errors import ConfigError
     from hhvad.evaluation import evaluate
     from hhvad.files import write_json, write_tsv
@@ -81,19 +81,8 @@ def _evaluate(arguments: Namespace) -> None:
     _require_resamples(arguments.bootstrap)
     if arguments.tau is not None and not 0 <= arguments.tau <= 1:
         raise ConfigError(f"--tau is {arguments.tau}; it is from 0 to 1")
-    if arguments.dataset == "hivau-70k":
-        annotations = datasets.read_hivau(arguments.annotations)
-    elif not arguments.frame_counts:
-        raise ConfigError(f"--dataset {arguments.dataset} needs --frame-counts")
-    else:
-        counts = datasets.read_frame_counts(arguments.frame_counts)
-        annotations = datasets.with_frames(
-            datasets.read_ucf_crime(arguments.annotations)
-            if arguments.dataset == "ucf-crime"
-            else datasets.read_xd_violence(arguments.annotations, counts),
-            counts,
-            arguments.frame_counts,
-        )
+    dataset = registry.load(DATASETS, arguments.dataset, GROUP, "data set")()
+    annotations = dataset.judged(arguments.annotations, arguments.frame_counts)
     interval = "inclusive" if arguments.inclusive else "half-open"
     videos, left_out, notes = evaluate.join(
         annotations,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hhvad.artifacts.scores import Segments, check
-from hhvad.datasets.datasets import Annotation, fit, video_id
+from hhvad.datasets.annotation import Annotation, fit, video_id
 from hhvad.errors import AnnotationError
 from hhvad.evaluation import intervals, metrics, published
 from hhvad.evaluation.metrics import Floats, Ints

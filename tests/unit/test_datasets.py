@@ -10,8 +10,9 @@ import pytest
 
 from hhvad import sheet
 from hhvad.cli import main
-from hhvad.datasets import datasets
-from hhvad.datasets.datasets import Annotation
+from hhvad.datasets import annotation as datasets
+from hhvad.datasets import hivau_70k, ucf_crime, xd_violence
+from hhvad.datasets.annotation import Annotation
 from hhvad.errors import AnnotationError, SheetError
 
 UCF_FILES = (
@@ -23,13 +24,13 @@ UCF_FILES = (
 @pytest.mark.parametrize("name", UCF_FILES)
 def test_ucf_crime(shared, name):
     folder = shared / "annotations" / "ucf-crime"
-    found = datasets.read_ucf_crime(folder / name)
+    found = ucf_crime.read(folder / name)
     counts = datasets.read_frame_counts(folder / "test_frame_counts.tsv")
     assert len(found) == 290
     assert sum(one.label == "anomaly" for one in found) == 140
     assert sum(len(one.events) for one in found) == 156
     assert sum(counts.values()) == 1_111_808
-    assert {one.categories for one in found} == {(c,) for c in datasets.UCF_CLASSES} | {()}
+    assert {one.categories for one in found} == {(c,) for c in ucf_crime.CLASSES} | {()}
     by_id = {one.video: one for one in found}
     assert by_id["Vandalism036_x264"].events == ((540, 780), (990, 1080))
     listed = datasets.read_list(folder / "Anomaly_Test.txt")
@@ -48,7 +49,7 @@ def test_ucf_crime(shared, name):
 def test_xd_violence(shared):
     folder = shared / "annotations" / "xd-violence"
     counts = datasets.read_frame_counts(folder / "test_frame_counts.tsv")
-    found = datasets.read_xd_violence(folder / "annotations.txt", counts)
+    found = xd_violence.read(folder / "annotations.txt", counts)
     assert (len(found), sum(counts.values())) == (800, 2_335_801)
     assert sum(one.label == "anomaly" for one in found) == 500
     assert sum(len(one.events) for one in found) == 1_238
@@ -66,7 +67,7 @@ def test_xd_violence(shared):
 
 
 def test_hivau(shared):
-    found = datasets.read_hivau(shared / "annotations" / "hivau-70k" / "ucf_database_test.json")
+    found = hivau_70k.read(shared / "annotations" / "hivau-70k" / "ucf_database_test.json")
     by_id = {one.video: one for one in found}
     assert Counter(one.label for one in found) == {"normal": 123, "anomaly": 128}
     assert by_id["Abuse028_x264"] == Annotation(
@@ -94,7 +95,7 @@ def test_ucf_crime_malformed(tmp_path, text, words):
     path = tmp_path / "annotation.txt"
     path.write_text(text)
     with pytest.raises(AnnotationError) as error:
-        datasets.read_ucf_crime(path)
+        ucf_crime.read(path)
     assert all(word in str(error.value) for word in [str(path), *words])
 
 
@@ -113,7 +114,7 @@ def test_xd_violence_malformed(tmp_path, text, test, word):
     path = tmp_path / "annotations.txt"
     path.write_text(text)
     with pytest.raises(AnnotationError, match=word):
-        datasets.read_xd_violence(path, test)
+        xd_violence.read(path, test)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_fit():
 def training(per_class=50, normal=600):
     found = [
         Annotation(f"{name}{i:03}", (name,), None)
-        for name in datasets.UCF_CLASSES
+        for name in ucf_crime.CLASSES
         for i in range(per_class)
     ]
     return found + [Annotation(f"Normal{i:03}") for i in range(normal)]

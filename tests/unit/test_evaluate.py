@@ -17,7 +17,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from hhvad import sheet
 from hhvad.artifacts import scores
 from hhvad.cli import main
-from hhvad.datasets import datasets
+from hhvad.datasets import annotation as datasets
+from hhvad.datasets import hivau_70k
 from hhvad.errors import AnnotationError
 from hhvad.evaluation import evaluate, intervals
 from hhvad.files import read_tsv, write_json
@@ -125,7 +126,7 @@ def test_same_bytes(judged, tmp_path):
 
 def test_hivau(shared, tmp_path):
     path = shared / "annotations" / "hivau-70k" / "ucf_database_test.json"
-    counts = {one.video: one.n_frames for one in datasets.read_hivau(path)}
+    counts = {one.video: one.n_frames for one in hivau_70k.read(path)}
     write_scores(tmp_path / "scores.tsv", counts)
     flags = ["--dataset", "hivau-70k", "--annotations", str(path), "--tau", "0.5"]
     flags += ["--scores", str(tmp_path / "scores.tsv"), "--bootstrap", "0"]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from study import ROOT, Study
 
-from hhvad.datasets.datasets import read_frame_counts
+from hhvad.datasets.annotation import read_frame_counts
 from hhvad.study import Study as Study_
 
 ANNOTATIONS = {"ucf-crime": "Temporal_Anomaly_Annotation.txt", "xd-violence": "annotations.txt"}

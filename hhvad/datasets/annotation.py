@@ -1,13 +1,7 @@
-"""UCF-Crime, XD-Violence, HIVAU-70k, or a folder: what they say of their videos, and a sheet of it.
+"""What a data set says of its videos, and how a sheet is made of it: common to all data sets.
 
-| dataset | file format |
-|---|---|
-| UCF-Crime | `name[.mp4]  Class  s1  e1  s2  e2`, a line a test video, -1 for no event |
-| XD-Violence | `name[.mp4] s1 e1 s2 e2 ...`, abnormal test videos only; normal ones are unlisted |
-| HIVAU-70k | JSON, video -> n_frames, fps, label (a list, empty: normal), events in seconds |
-| frame counts | TSV with the columns video and n_frames |
-
-Frames are 0-based and [start, end). Files may lack the final newline.
+Frames are 0-based and [start, end). Files may lack the final newline. Frame counts are a TSV with
+the columns video and n_frames.
 """
 
 from __future__ import annotations
@@ -15,36 +9,25 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from argparse import Namespace
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 from hhvad import sheet
-from hhvad.errors import AnnotationError, ArtifactError, SheetError
-from hhvad.files import read_json, read_text, read_tsv, write_tsv
+from hhvad.errors import AnnotationError, ConfigError, SheetError
+from hhvad.files import read_text, read_tsv, write_tsv
 from hhvad.records import Interval, Video
 
 VIDEO_FILES = frozenset(
     ".mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .ts .wmv .flv .mts".split()  # noqa: SIM905
 )
 
-UCF_CLASSES = (
-    *("Abuse", "Arrest", "Arson", "Assault", "Burglary", "Explosion", "Fighting"),
-    *("RoadAccidents", "Robbery", "Shooting", "Shoplifting", "Stealing", "Vandalism"),
-)
-# Folders of UCF-Crime: of another task of its authors, and of normal test videos.
-UCF_OTHER_TASK = "Normal_Videos_event"
-UCF_TESTING = "Testing_Normal_Videos_Anomaly"
 
-XD_CLASSES = {
-    "B1": "fighting",
-    "B2": "shooting",
-    "B4": "riot",
-    "B5": "abuse",
-    "B6": "car accident",
-    "G": "explosion",
-}
+# A folder of UCF-Crime for another task of its authors.
+OTHER_TASK = "Normal_Videos_event"
 
 # Of each label: a scorer needs two to tell anything apart.
 LEAST_CALIBRATION = 2
@@ -80,87 +63,6 @@ def video_id(name: str) -> str:
     return stem if f"{dot}{ending}".lower() in VIDEO_FILES else name
 
 
-def read_ucf_crime(path: str | Path) -> list[Annotation]:
-    """The test videos of UCF-Crime's temporal annotation, in its order.
-
-    Raises AnnotationError that names file, line and content.
-    """
-    annotations = []
-    for where, fields in _lines(path):
-        if len(fields) < 4 or len(fields) % 2:
-            raise AnnotationError(f"{where}: expected `name Class s1 e1 s2 e2`, got {fields}")
-        name, category, *numbers = fields
-        events = _pairs(where, [number for number in numbers if number != "-1"])
-        if (category == "Normal") == bool(events):
-            raise AnnotationError(f"{where}: class {category} with {len(events)} events")
-        categories = () if category == "Normal" else (category,)
-        annotations.append(Annotation(video_id(name), categories, events))
-    return _unique(path, annotations)
-
-
-def read_xd_violence(path: str | Path, test: Iterable[str]) -> list[Annotation]:
-    """All test videos of XD-Violence, in the order of `test`: normal ones are not in the file.
-
-    Raises AnnotationError where the file, the list and the labels in the names disagree.
-    """
-    events = {video_id(fields[0]): _pairs(where, fields[1:]) for where, fields in _lines(path)}
-    annotations = [Annotation(video, xd_categories(video), events.pop(video, ())) for video in test]
-    if events:
-        raise AnnotationError(
-            f"{path}: video {next(iter(events))} (of {len(events)}) is not among the test videos; "
-            "give the whole list"
-        )
-    for one in annotations:
-        if bool(one.categories) != bool(one.events):
-            raise AnnotationError(
-                f"{path}: video {one.video} has {len(one.events or ())} events, but its name says "
-                f"{one.label}"
-            )
-    return _unique(path, annotations)
-
-
-def xd_categories(video: str) -> tuple[str, ...]:
-    """The classes behind `label_` in a name of XD-Violence; none for `A`, a normal video."""
-    _, found, label = video.rpartition("_label_")
-    codes = [code for code in label.split("-") if code != "0"]
-    if not found or (codes != ["A"] and not (codes and set(codes) <= set(XD_CLASSES))):
-        raise AnnotationError(
-            f"video {video}: its name does not end in `_label_` and classes of XD-Violence "
-            f"(A, {', '.join(XD_CLASSES)}, joined by -)"
-        )
-    return tuple(XD_CLASSES[code] for code in codes if code != "A")
-
-
-def read_hivau(path: str | Path) -> list[Annotation]:
-    """The videos of a HIVAU-70k raw annotation; seconds become frames by the file's own fps.
-
-    Normal videos have events there too (of something ordinary): they do not count.
-    """
-    try:
-        content = read_json(path)
-    except ArtifactError as error:
-        raise AnnotationError(str(error)) from error
-    annotations = []
-    for name, entry in content.items() if isinstance(content, dict) else ():
-        where = f"{path}: video {name}"
-        try:
-            fps, n_frames, labels = float(entry["fps"]), int(entry["n_frames"]), entry["label"]
-            seconds = [(float(start), float(end)) for start, end in entry["events"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise AnnotationError(f"{where}: n_frames, fps, label or events is bad") from error
-        labels = [labels] if isinstance(labels, str) else labels
-        categories = tuple(label for label in labels if label.lower() != "normal")
-        if not fps > 0 or (categories and not seconds):
-            raise AnnotationError(f"{where}: label {labels}, {len(seconds)} events, {fps} fps")
-        events = tuple((round(start * fps), round(end * fps)) for start, end in seconds)
-        annotations.append(
-            Annotation(video_id(name), categories, events if categories else (), n_frames, fps)
-        )
-    if not annotations:
-        raise AnnotationError(f"{path}: it is not a raw annotation of HIVAU-70k: no videos")
-    return _unique(path, annotations)
-
-
 def read_frame_counts(path: str | Path) -> dict[str, int]:
     """Number of frames by video, from a TSV with the columns video and n_frames."""
     counts: dict[str, int] = {}
@@ -178,7 +80,7 @@ def read_list(path: str | Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _lines(path: str | Path) -> list[tuple[str, list[str]]]:
+def lines(path: str | Path) -> list[tuple[str, list[str]]]:
     """The fields of each line that has any, and `file: line N`."""
     lines = enumerate(read_text(path).splitlines(), start=1)
     found = [(f"{path}: line {number}", line.split()) for number, line in lines if line.strip()]
@@ -187,7 +89,8 @@ def _lines(path: str | Path) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _pairs(where: str, numbers: Sequence[str]) -> tuple[tuple[int, int], ...]:
+def pairs(where: str, numbers: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Numbers as events [start, end); AnnotationError where they are none."""
     if len(numbers) % 2 or not all(number.isdecimal() for number in numbers):
         raise AnnotationError(f"{where}: {numbers} are not pairs of start and end frames")
     pairs = tuple(zip(map(int, numbers[::2]), map(int, numbers[1::2]), strict=True))
@@ -197,7 +100,8 @@ def _pairs(where: str, numbers: Sequence[str]) -> tuple[tuple[int, int], ...]:
     return pairs
 
 
-def _unique(path: str | Path, annotations: list[Annotation]) -> list[Annotation]:
+def unique(path: str | Path, annotations: list[Annotation]) -> list[Annotation]:
+    """The annotations; AnnotationError where a video is there twice."""
     counts = Counter(one.video for one in annotations)
     repeated = [name for name, count in counts.items() if count > 1]
     if repeated:
@@ -257,51 +161,11 @@ def find_videos(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
         if not folder.is_dir():
             raise SheetError(f"--videos: {folder} is not a folder")
         for path in sorted(folder.rglob("*")):
-            if UCF_OTHER_TASK in path.relative_to(folder).parts:
+            if OTHER_TASK in path.relative_to(folder).parts:
                 continue
             if path.suffix.lower() in VIDEO_FILES and path.is_file():
                 found[video_id(path.name)].append(path)
     return dict(found)
-
-
-def ucf_training(
-    names: Iterable[str] | None, files: Mapping[str, Sequence[Path]], test: Iterable[str]
-) -> tuple[list[Annotation], list[str]]:
-    """UCF-Crime's training videos: those of the list, or else those found that are not for testing.
-
-    Also the names that are left out for not being of the dataset.
-    """
-    if names is None:
-        names = [
-            name
-            for name, paths in files.items()
-            if not any(UCF_TESTING in path.parts for path in paths)
-        ]
-    found, others = [], []
-    for name in sorted(set(names) - set(test)):
-        match = re.fullmatch(r"([A-Za-z]+?)(?:_Videos)?_?\d\S*", name)
-        category = match[1] if match else ""
-        if category in UCF_CLASSES:
-            found.append(Annotation(name, (category,), None))
-        elif category == "Normal":
-            found.append(Annotation(name))
-        else:
-            others.append(name)
-    return found, others
-
-
-def xd_training(
-    names: Iterable[str] | None, files: Mapping[str, Sequence[Path]], test: Iterable[str]
-) -> tuple[list[Annotation], list[str]]:
-    """XD-Violence's training videos: those of the list, or else those found that are not tests."""
-    found, others = [], []
-    for name in sorted(set(files if names is None else names) - set(test)):
-        if "_label_" not in name:
-            others.append(name)
-            continue
-        categories = xd_categories(name)
-        found.append(Annotation(name, categories, None if categories else ()))
-    return found, others
 
 
 def choose(
@@ -402,26 +266,6 @@ def row(annotation: Annotation, path: str | Path, split: str) -> Video:
     )
 
 
-def folder_rows(folder: str | Path) -> list[Video]:
-    """Rows for the videos in a folder.
-
-    Those under `normal/` and `anomaly/` are for calibration, all others are unlabelled test videos.
-    An id is the path inside the folder, with `-` between its parts.
-    """
-    root = Path(folder)
-    files = sorted(path for paths in find_videos([root]).values() for path in paths)
-    if not files:
-        raise SheetError(f"{root}: no video file in it; known: {' '.join(sorted(VIDEO_FILES))}")
-    rows = []
-    for path in files:
-        parts = path.relative_to(root).with_suffix("").parts
-        name = re.sub(r"[^A-Za-z0-9._=#-]+", "_", "-".join(parts)).strip("._=#-")
-        sheet.check_id(name, str(path))
-        label = parts[0] if parts[0] in ("normal", "anomaly") and len(parts) > 1 else None
-        rows.append(Video(name, str(path), "calibration" if label else "test", label))
-    return rows
-
-
 def write_sheet(path: str | Path, rows: Sequence[Video]) -> None:
     """Write the sample sheet; SheetError where two rows would have one id."""
     counts = Counter(video.video.lower() for video in rows)
@@ -436,4 +280,75 @@ def write_sheet(path: str | Path, rows: Sequence[Video]) -> None:
             (v.video, v.path, v.split, v.label, v.category, sheet.format_events(v.events))
             for v in rows
         ],
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a sheet is made of: test and training videos, and files that are of neither."""
+
+    test: list[Annotation]
+    training: list[Annotation]
+    others: list[str]
+
+
+class Dataset(Protocol):
+    """A data set: its options of `make-sheet`, and what it says of its videos."""
+
+    help: str
+
+    def add_arguments(self, parser: Any) -> None:
+        """Add the options that only this data set has."""
+        ...
+
+    def make(self, arguments: Namespace, files: Mapping[str, Sequence[Path]]) -> Made:
+        """Test and training videos; files: the video files found, by id."""
+        ...
+
+    def judged(self, path: str, counts: str | None) -> list[Annotation]:
+        """The test videos with their numbers of frames, for `evaluate`.
+
+        path: the data set's own annotation; counts: a file of frame counts, where it needs one.
+        """
+        ...
+
+
+def counted(path: str | None, name: str) -> dict[str, int]:
+    """The frame counts that a data set needs; ConfigError where no file is given."""
+    if not path:
+        raise ConfigError(f"--dataset {name} needs --frame-counts")
+    return read_frame_counts(path)
+
+
+def add_train_list(parser: Any, text: str) -> None:
+    """Add --train-list, without which every video found that is not for testing is for training."""
+    parser.add_argument(
+        "--train-list",
+        metavar="TXT",
+        help=f"{text}; without it, every video found that is not for testing",
+    )
+
+
+def add_validation(parser: Any) -> None:
+    """Add the options that choose validation videos by HIVAU-70k's events."""
+    parser.add_argument(
+        "--validation-annotations",
+        metavar="JSON",
+        help="HIVAU-70k's raw annotation of training videos",
+    )
+    parser.add_argument(
+        "--validation-fraction",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the training videos whose events are known",
+    )
+
+
+def add_frame_counts(parser: Any) -> None:
+    """Add --frame-counts of make-sheet."""
+    parser.add_argument(
+        "--frame-counts",
+        metavar="TSV",
+        help="columns video, n_frames; without it, abnormal test videos are probed",
     )
