@@ -58,6 +58,7 @@ wildcard_constraints:
     method=one_of(STUDY.methods),
     prompt=one_of(prompt for _, prompt in STUDY.prompts),
     size=r"[0-9]+x[0-9]+",
+    reader=one_of(["motion", *map(".".join, STUDY.prompts)]),
     view=r"video|segments",
     split=r"validation|test",
 

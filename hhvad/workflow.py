@@ -106,7 +106,7 @@ def remove_leftovers(folders: Mapping[str, str], keep_temporary: bool) -> None:
         sweep_folder(folders[name])
     if not keep_temporary:
         scratch = Path(folders["scratch"].replace("<results>", folders["results"]))
-        for frames in (scratch / "segments").glob("*/*.h5"):
+        for frames in (scratch / "segments").rglob("*.h5"):
             frames.unlink(missing_ok=True)
 
 

@@ -101,11 +101,16 @@ def height_and_width(wildcards):
 
 
 def frames_file(wildcards):
-    """The frames that a capture looks at: on scratch where no other capture will need them."""
+    """The frames that a capture looks at: on scratch where no other capture will need them.
+
+    Each (model, prompt) has scratch files of its own: if readers shared them, a new reader would
+    have them sampled again, and Snakemake would run all readers again.
+    """
     size = size_name(STUDY.size(wildcards.model))
     if wildcards.view == "video" or is_calibration_sample(wildcards):
         return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
-    return f"<scratch>/segments/{size}/{wildcards.video}.h5"
+    reader = f"{wildcards.model}.{wildcards.prompt}"
+    return f"<scratch>/segments/{reader}/{size}/{wildcards.video}.h5"
 
 
 def is_calibration_sample(wildcards):

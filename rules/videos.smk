@@ -124,13 +124,13 @@ rule sample_frames:
 
 
 use rule sample_frames as sample_segments with:
-    # F frames of each segment: large, asked one prompt, and gone when that capture is there.
+    # F frames of each segment: large, for one reader, and gone when that has read them.
     output:
-        temp("<scratch>/segments/{size}/{video}.h5"),
+        temp("<scratch>/segments/{reader}/{size}/{video}.h5"),
     log:
-        "<logs>/sample_segments/{size}/{video}.log",
+        "<logs>/sample_segments/{reader}/{size}/{video}.log",
     benchmark:
-        "<benchmarks>/sample_segments/{size}/{video}.tsv"
+        "<benchmarks>/sample_segments/{reader}/{size}/{video}.tsv"
     resources:
         mem_mb=2000,
         runtime=sample_minutes,
@@ -149,3 +149,7 @@ use rule sample_segments as sample_calibration_segments with:
     # Several prompts are asked about these: they stay, as the frames of whole videos do.
     output:
         "<results>/frames/segments/{size}/{video}.h5",
+    log:
+        "<logs>/sample_calibration_segments/{size}/{video}.log",
+    benchmark:
+        "<benchmarks>/sample_calibration_segments/{size}/{video}.tsv"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import pytest
+import yaml
 from study import ROOT, Study
 
 from hhvad.files import read_tsv
@@ -159,7 +160,7 @@ def test_a_replaced_video_makes_its_own_results_stale(finished: Study):
 
 
 def test_frames_of_segments_are_gone_and_nothing_misses_them(finished: Study):
-    assert not list(finished.folder.glob("results/demo/scratch/segments/*/*.h5"))
+    assert not list(finished.folder.glob("results/demo/scratch/segments/*/*/*.h5"))
     assert list(finished.folder.glob("results/demo/frames/video/*/*.h5"))
 
 
@@ -214,6 +215,8 @@ def test_another_model_captures_for_itself(finished: Study):
     with_methods(finished, other=finished.config["methods"]["headhunt"] | {"model": "again"})
     jobs = finished.planned()
     assert {w["model"] for w in wildcards(jobs, "capture_heads")} == {"again"}
+    methods = {w["method"] for rule, _ in jobs for w in wildcards(jobs, rule) if "method" in w}
+    assert methods == {"other"}
     assert "sample_frames" not in rules(jobs)  # they stay, for all models
 
 
@@ -254,3 +257,17 @@ def test_what_is_not_configured_cannot_be_made(finished: Study, target: str):
     assert done.returncode == 1
     assert "MissingRuleException" in done.stdout
     assert "KeyError" not in done.stdout
+
+
+def test_another_online_prompt_captures_for_itself(finished: Study):
+    prompts = finished.prompts
+    other = next(name for name in prompts["prompts"] if name != prompts["online"])
+    path = finished.folder / "config/other.yaml"
+    path.write_text(yaml.safe_dump({**prompts, "online": other}))
+    mine = finished.config["methods"]["headhunt"] | {"prompts": "config/other.yaml"}
+    with_methods(finished, other=mine)
+    jobs = finished.planned()
+    captures = wildcards(jobs, "capture_heads")
+    assert {(w["view"], w["prompt"]) for w in captures} == {("segments", other)}
+    methods = {w["method"] for rule, _ in jobs for w in wildcards(jobs, rule) if "method" in w}
+    assert methods == {"other"}
