@@ -94,7 +94,7 @@ def captures_planned(study: Study) -> set[Path]:
 
 def loads(study: Study) -> set[str]:
     """The processes that loaded the model."""
-    logs = (study.folder / "logs/capture_heads").rglob("*.log")
+    logs = (study.folder / "logs/demo/capture_heads").rglob("*.log")
     return {pid for log in logs for pid in re.findall(r"loaded .* process (\d+)", log.read_text())}
 
 
@@ -132,7 +132,7 @@ def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, new_s
     new_study.write_rows([*rows, {**rows[-1], "video": "bad", "path": str(bad), "events": ""}])
     done = new_study.snakemake(*SLURM, "--retries", "1")
     assert done.returncode != 0
-    log = (new_study.folder / "logs/probe_video/bad.log").read_text()
+    log = (new_study.folder / "logs/demo/probe_video/bad.log").read_text()
     assert log.startswith("hhvad: error: ")
     assert "bad.mp4: is not a video" in log
     heads = {n: v for n, v in new_study.results().items() if n.startswith("heads/")}
