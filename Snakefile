@@ -38,6 +38,7 @@ for note in STUDY.notes:
 include: "rules/demo.smk"
 include: "rules/videos.smk"
 include: "rules/models.smk"
+include: "rules/methods/headhunt_inputs.smk"
 include: "rules/methods/headhunt.smk"
 include: "rules/methods/motion.smk"
 include: "rules/locate.smk"

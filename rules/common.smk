@@ -71,6 +71,11 @@ def video_bytes(wildcards):
     return os.stat(video.path).st_size
 
 
+def results_folder(wildcards):
+    """The folder behind <results>, for commands that read one file of it per row of the sheet."""
+    return FOLDERS["results"]
+
+
 def probes_of(names):
     """Probes of these videos."""
     return [f"<results>/probe/{name}.json" for name in names]

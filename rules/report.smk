@@ -29,7 +29,7 @@ rule report_metrics:
     params:
         annotations=STUDY.annotation(TEST),
         sheet=SHEET,
-        results=FOLDERS["results"],
+        results=results_folder,
         dataset=STUDY.config.dataset,
         interval=STUDY.config.metrics.interval,
         bootstrap=STUDY.config.metrics.bootstrap,
@@ -119,7 +119,7 @@ rule plot_curves:
     params:
         annotations=STUDY.annotation(TEST),
         sheet=SHEET,
-        results=FOLDERS["results"],
+        results=results_folder,
     shell:
         "hhvad plot-curves"
         " --sheet {params.sheet:q}"

@@ -46,7 +46,7 @@ rule check_annotations:
     params:
         annotations=annotations_of_split,
         sheet=SHEET,
-        results=FOLDERS["results"],
+        results=results_folder,
     shell:
         "hhvad check-annotations"
         " --sheet {params.sheet:q}"
@@ -74,7 +74,7 @@ rule label_segments:
         annotations=STUDY.annotation(CALIBRATION),
         segment_length=SAMPLING.segment_length,
         sheet=SHEET,
-        results=FOLDERS["results"],
+        results=results_folder,
     shell:
         "hhvad label-segments"
         " --sheet {params.sheet:q}"

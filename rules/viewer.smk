@@ -20,7 +20,7 @@ rule build_viewer:
     params:
         annotations=STUDY.annotation(STUDY.videos),
         sheet=SHEET,
-        results=FOLDERS["results"],
+        results=results_folder,
         study=STUDY.name,
         methods=list(STUDY.methods),
         version=VIEWER_VERSION,

@@ -1,10 +1,6 @@
 # How much neighbouring frames differ: the baseline that needs no model and no labels.
 
 
-def motion_of_calibration(wildcards):
-    return [f"<results>/motion/{name}.tsv" for name in CALIBRATION]
-
-
 rule measure_motion:
     """Measure the mean absolute difference of neighbouring sampled frames in each segment."""
     input:
@@ -33,7 +29,7 @@ rule score_motion:
     """Scale a video's motion by that of the calibration videos."""
     input:
         motion="<results>/motion/{video}.tsv",
-        calibration=motion_of_calibration,
+        calibration=[f"<results>/motion/{name}.tsv" for name in CALIBRATION],
     output:
         "<results>/scores/{method}/{video}.tsv",
     log:
