@@ -130,7 +130,12 @@ def write_tsv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
 
 def read_tsv(path: str | Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """Read a tab-separated table with a header; ArtifactError where one of `columns` is absent."""
-    reader = csv.DictReader(io.StringIO(read_text(path)), delimiter="\t")
+    return parse_tsv(path, read_text(path), columns)
+
+
+def parse_tsv(path: str | Path, text: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows of a tab-separated text with a header; path is named in errors, as read_tsv's."""
+    reader = csv.DictReader(io.StringIO(text), delimiter="\t")
     header = reader.fieldnames or []
     absent = [name for name in columns if name not in header]
     if absent:

@@ -1,4 +1,4 @@
-"""The sample sheet: one row a video. Tab-separated, with a header.
+"""The sample sheet: one row per video. Tab-separated, with a header.
 
 | column | content |
 |---|---|
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hhvad.errors import ArtifactError, SheetError
-from hhvad.files import read_tsv
+from hhvad.files import parse_tsv, read_text
 from hhvad.records import LABELS, SPLITS, Interval, Video
 
 COLUMNS = ("video", "path", "split", "label", "category", "events")
@@ -35,7 +35,7 @@ def read(path: str | Path) -> list[Video]:
     Raises SheetError that names the file, the video, the column and the value.
     """
     try:
-        rows = read_tsv(path, COLUMNS)
+        rows = parse_tsv(path, _tidy(path, read_text(path)), COLUMNS)
     except ArtifactError as error:
         raise SheetError(f"{error} (a sheet has the columns {' '.join(COLUMNS)})") from error
     videos = [_video(path, number, row) for number, row in enumerate(rows, start=2)]
@@ -49,12 +49,33 @@ def read(path: str | Path) -> list[Video]:
     return videos
 
 
+def _tidy(path: str | Path, text: str) -> str:
+    """The text without the empty columns that spreadsheets leave at the right.
+
+    Raises SheetError where it is separated by something else than tabs.
+    """
+    lines = text.splitlines()
+    header = lines[0] if lines else ""
+    for separator, name in ((",", "commas"), (";", "semicolons")):
+        if "\t" not in header and separator in header:
+            raise SheetError(
+                f"{path}: its columns are separated by {name}; save it as tab-separated text "
+                "(in a spreadsheet: Text (Tab delimited), or CSV with a tab as the separator)"
+            )
+    empty = len(header) - len(header.rstrip("\t"))
+    if not empty:
+        return text
+    cut = [line[: len(line) - empty] if line.endswith("\t" * empty) else line for line in lines]
+    return "\n".join([*cut, ""])
+
+
 def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
     where = f"{path}: line {number}"
     unknown = [name for name in row if name not in COLUMNS]
     if unknown:
         raise SheetError(f"{where}: column {unknown[0]!r} is unknown; known: {' '.join(COLUMNS)}")
     value = {name: row[name].strip() for name in COLUMNS}
+    value["label"] = value["label"].lower()
     name = value["video"]
     check_id(name, where)
     where = f"{where} (video {name})"

@@ -51,7 +51,8 @@ class ModelInfo:
     """What a loaded model is: geometry from its config, never from a table.
 
     frame_size is (height, width), None where the model takes several sizes; then tokens_per_frame
-    is None too. fingerprint is the same for the same checkpoint files, wherever they lie.
+    is None too. fingerprint is the same for the same checkpoint files, wherever they lie. torch and
+    transformers are the versions that compute.
     """
 
     architecture: str
@@ -63,6 +64,8 @@ class ModelInfo:
     dtype: str
     device: str
     fingerprint: str
+    torch: str = torch.__version__
+    transformers: str = transformers.__version__
 
 
 @dataclass

@@ -23,6 +23,8 @@ class FakeEngine:
     """Features that depend on the frames, the prompt and the head, and on nothing else."""
 
     info = SimpleNamespace(
+        torch="0",
+        transformers="0",
         architecture="fake",
         layers=3,
         heads=4,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -181,3 +183,35 @@ def test_heads_outside_and_heads_that_are_not_finite(tmp_path):
     with pytest.raises(ArtifactError, match=r"head \(2, 1\) holds NaN"):
         artifacts.head_features(path, np.array([[0, 0], [2, 1]]))
     artifacts.head_features(path, np.array([[0, 0]]))
+
+
+def test_a_file_system_without_locks_is_read(tmp_path):
+    """NFS without lockd, some Lustre and FUSE mounts: flock fails there."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler: flock cannot be made to fail")
+    source, shim = tmp_path / "shim.c", tmp_path / "shim.so"
+    source.write_text(
+        "#include <errno.h>\n"
+        "int flock(int f, int o) { (void)f; (void)o; errno = ENOLCK; return -1; }\n"
+    )
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, source], check=True)
+    program = (
+        "import fcntl, sys, numpy\n"
+        "from hhvad.artifacts import hdf5\n"
+        "try:\n"
+        "    fcntl.flock(sys.stdin, fcntl.LOCK_SH)\n"
+        "    sys.exit('flock works: the test shows nothing')\n"
+        "except OSError:\n"
+        "    pass\n"
+        "array = numpy.arange(6.0).reshape(2, 3)\n"
+        "hdf5.write(sys.argv[1], 'saliency', {'saliency': array}, {})\n"
+        "assert (hdf5.read(sys.argv[1], 'saliency')['saliency'] == array).all()\n"
+    )
+    environment = {**os.environ, "LD_PRELOAD": str(shim)}
+    environment.pop("HDF5_USE_FILE_LOCKING", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "a.h5"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -106,3 +106,35 @@ def test_events_survive_writing_and_reading(gaps):
         events.append(Interval(at + gap, at + gap + length))
         at += gap + length
     assert sheet.parse_events(sheet.format_events(events)) == tuple(events)
+
+
+def test_labels_in_any_case_and_empty_columns_at_the_right(tmp_path):
+    """As spreadsheets and people write them."""
+    header = HEADER.rstrip("\n") + "\t\t\n"
+    rows = "a\ta.mp4\ttest\tAnomaly\tfire\t10-20\t\t\nb\tb c.mp4\ttest\tNORMAL\t\t\t\t\n"
+    found = sheet.read(write(tmp_path, header + rows))
+    assert [video.label for video in found] == ["anomaly", "normal"]
+    assert found[0].events == (Interval(10, 20),)
+    assert found[1].path == "b c.mp4"
+    with pytest.raises(SheetError, match="line 2 has not 6 columns"):
+        sheet.read(write(tmp_path, header + rows.replace("10-20\t\t", "10-20\t\tmore")))
+
+
+@pytest.mark.parametrize(("separator", "name"), [(",", "commas"), (";", "semicolons")])
+def test_a_sheet_that_is_separated_otherwise_is_told_how_to_be_saved(tmp_path, separator, name):
+    path = write(tmp_path, (HEADER + GOOD).replace("\t", separator))
+    with pytest.raises(SheetError, match=f"separated by {name}; save it as tab-separated"):
+        sheet.read(path)
+
+
+@pytest.mark.parametrize("text", ["1.5-20", "15-20.5"])
+def test_frames_are_whole(text):
+    with pytest.raises(SheetError, match="frames are whole; for seconds add s"):
+        sheet.parse_events(text)
+
+
+def test_an_event_may_end_with_the_last_frame():
+    video = Video("a", "a.mp4", "test", "anomaly", "", (Interval(10, 50),))
+    assert sheet.event_frames(video, 25.0, 50) == [(10, 50)]
+    with pytest.raises(SheetError, match="10-50, but the video has 49"):
+        sheet.event_frames(video, 25.0, 49)

@@ -192,6 +192,8 @@ class Capture:
             "fingerprint": info.fingerprint,
             "architecture": info.architecture,
             "dtype": info.dtype,
+            "torch": info.torch,
+            "transformers": info.transformers,
             "prompt": asked.prompt_id,
             "prompt_text": asked.prompt,
             "system": asked.system,
