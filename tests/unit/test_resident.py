@@ -175,6 +175,7 @@ def test_what_a_file_says_of_itself(runtime, fake, tmp_path):
     sampling = {"frames": 2, "segment_length": 48, "size": [32, 32], "resize": "bicubic"}
     expected = {"video": "v", "model": "fake", "revision": "abc", "fingerprint": "f"}
     expected |= {"architecture": "fake", "dtype": "float32", "prompt": "p", "view": "video"}
+    expected |= {"torch": "0", "transformers": "0"}
     expected |= {"prompt_text": PROMPTS[0], "sampling": sampling, "decoder": "decord"}
     expected |= {"fps": 25.0, "n_frames": 192}
     expected |= {"system": "Be brief.", "text": f"Be brief.<2 frames> {PROMPTS[0]}"}
