@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 SPLITS = ("calibration", "validation", "test")
 LABELS = ("normal", "anomaly")
-VIEWS = ("video", "segments")
 
 
 class HeadId(NamedTuple):

@@ -276,16 +276,15 @@ class Study:
             )
         sampling = self.config.sampling
         ours = {
-            "frames": sampling.frames_per_segment,
+            "frames_per_segment": sampling.frames_per_segment,
             "segment_length": sampling.segment_length,
             "size": list(self.size(method.model)),
         }
         for what, value in ours.items():
             theirs = made.sampling.get(what)
             if theirs is not None and value != theirs:
-                label = "sampling.frames_per_segment" if what == "frames" else f"sampling.{what}"
                 raise ConfigError(
-                    f"{self.source}: {label} is {value}, but detector {path} was made with "
+                    f"{self.source}: sampling.{what} is {value}, but detector {path} was made with "
                     f"{theirs}; set it to that, or calibrate again"
                 )
         if Path(checkpoint.resolve(self.models[method.model].path)).is_dir():

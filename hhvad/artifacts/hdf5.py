@@ -44,7 +44,7 @@ from hhvad.files import atomic_path, digest
 # Raise a stage's number when its output changes for the same input: its rule carries the number in
 # its params, so that old artifacts count as stale, and readers refuse files of another number.
 SCHEMA_VERSIONS: dict[str, int] = {
-    "frames": 1,
+    "frames": 2,
     "features": 2,
     "saliency": 1,
     "experts": 1,

@@ -6,8 +6,6 @@ import argparse
 import math
 from typing import Any
 
-from hhvad.records import VIEWS
-
 
 def add_commands(commands: Any) -> None:
     """Add probe-video and sample-frames."""
@@ -36,7 +34,7 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--video", required=True, metavar="ID")
     sample.add_argument("--path", required=True, help="the video file")
     sample.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
-    sample.add_argument("--view", required=True, choices=VIEWS)
+    sample.add_argument("--view", required=True, metavar="VIEW", help="video or segments")
     sample.add_argument("--frames-per-segment", type=_count, required=True, metavar="F")
     sample.add_argument("--segment-length", type=_count, required=True, metavar="FRAMES")
     sample.add_argument("--size", type=_count, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
@@ -86,7 +84,7 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         arguments.out,
         video=arguments.video,
         view=arguments.view,
-        frames=arguments.frames_per_segment,
+        frames_per_segment=arguments.frames_per_segment,
         segment_length=arguments.segment_length,
         size=arguments.size,
         threads=arguments.threads,

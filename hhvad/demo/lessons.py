@@ -105,7 +105,7 @@ def lesson(seed: int, index: int) -> Lesson:
     kind = str(rng.choice(kinds)) if rng.random() < 0.65 else None
     scene = make_scene(rng, kind)
     if rng.random() < 0.35:
-        _, indices = sampling.plan(scene.n_frames, "video", FRAMES)
+        _, indices = sampling.plan(scene.n_frames, "video", FRAMES, SEGMENT)
         wanted = indices[0]
     else:
         cuts, indices = sampling.plan(scene.n_frames, "segments", FRAMES, SEGMENT)

@@ -12,7 +12,7 @@ from hhvad.artifacts import probe, scores
 from hhvad.errors import ArtifactError
 from hhvad.evaluation import evaluate
 from hhvad.files import read_tsv
-from hhvad.localization.locator import Locator
+from hhvad.localization.locator import Locator, shortest_event
 from hhvad.records import Event, Video
 
 
@@ -41,7 +41,11 @@ def report(
     Raises ArtifactError, AnnotationError or SheetError, which name the file or row at fault.
     """
     labelled = [video for video in videos if video.label is not None]
-    fixed = f"tau {locator.tau} is a fixed value, not calibrated on validation events"
+    shortest = shortest_event(locator.sigma, locator.tau, locator.border)
+    fixed = (
+        f"tau {locator.tau} is a fixed value, not calibrated on validation events; the shortest "
+        f"run of certain segments that it finds is {shortest or 'none'}"
+    )
     result = evaluate.evaluate(
         [scored(video, folders, interval) for video in labelled],
         dataset=dataset,

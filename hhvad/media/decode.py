@@ -116,7 +116,7 @@ def sample(
     out: str,
     video: str,
     view: str,
-    frames: int,
+    frames_per_segment: int,
     segment_length: int,
     size: Sequence[int],
     threads: int,
@@ -128,11 +128,11 @@ def sample(
     from hhvad.media import samplers as sampling
 
     height, width = size
-    segments, indices = sampling.plan(info.frames, view, frames, segment_length)
+    segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
     provenance = {
         "video": video,
         "view": view,
-        "frames": frames,
+        "frames_per_segment": frames_per_segment,
         "segment_length": segment_length,
         "size": [height, width],
         "resize": "bicubic-antialias",
@@ -151,16 +151,16 @@ def sample(
     with artifacts.create(out, "frames", provenance) as (file, check):
         artifacts.add_dataset(file, "indices", indices)
         artifacts.add_dataset(file, "segments", segments)
-        shape = (len(segments), frames, height, width, 3)
+        shape = (len(segments), frames_per_segment, height, width, 3)
         target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
         batch = np.empty(shape[1:], np.uint8)
         for number, picture in enumerate(coming):
-            row, column = divmod(number, frames)
+            row, column = divmod(number, frames_per_segment)
             if is_resized:
                 # Not picture[None]: torch does not see through its strides and copies.
                 picture = resize(picture.reshape(1, *picture.shape), (height, width))[0]
             batch[column] = picture
-            if column == frames - 1:
+            if column == frames_per_segment - 1:
                 target[row] = batch
                 check()
 

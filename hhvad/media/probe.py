@@ -54,13 +54,13 @@ def sample_frames(
     *,
     video: str,
     view: str,
-    frames: int = 16,
-    segment_length: int = 48,
-    size: Sequence[int] = (448, 448),
+    frames_per_segment: int,
+    segment_length: int,
+    size: Sequence[int],
     threads: int = 1,
     timeout: float = 3600.0,
 ) -> None:
-    """Write the artifact `frames` of a video: `frames` of each of a view's segments, resized.
+    """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
     video: its id; size: height and width. The file is decoded once, in order, never seeking back,
     and to its end. Where decord fails, PyAV tries: it reads more, and where both fail, says why.
@@ -75,7 +75,7 @@ def sample_frames(
         "out": str(out),
         "video": video,
         "view": view,
-        "frames": frames,
+        "frames_per_segment": frames_per_segment,
         "segment_length": segment_length,
         "size": list(size),
         "threads": threads,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hhvad.errors import DataError
-from hhvad.records import VIEWS, Segment
+from hhvad.records import Segment
 
 
-def segments(n_frames: int, length: int = 48) -> list[Segment]:
+def segments(n_frames: int, length: int) -> list[Segment]:
     """Non-overlapping segments of `length` frames that cover a video; the last may be shorter."""
     if n_frames < 1 or length < 1:
         raise DataError(f"{n_frames} frames cannot be cut into segments of {length}")
@@ -20,7 +22,7 @@ def uniform(start: int, end: int, count: int) -> NDArray[np.int64]:
     """The centres of `count` equal bins of frames [start, end): floor(start + (i + 0.5) width).
 
     In whole numbers, so that no rounding of floats moves a frame. A span shorter than `count`
-    repeats frames. METHOD 1, uniform sampling.
+    repeats frames.
     """
     if end <= start or count < 1:
         raise DataError(f"{count} frames cannot be sampled from [{start}, {end})")
@@ -28,15 +30,21 @@ def uniform(start: int, end: int, count: int) -> NDArray[np.int64]:
     return start + (2 * i + 1) * (end - start) // (2 * count)
 
 
-def plan(
-    n_frames: int, view: str, frames: int = 16, segment_length: int = 48
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Segments int64 [S, 2] of a view and the frames int64 [S, F] that are sampled from each.
+def whole(n_frames: int, length: int) -> list[Segment]:
+    """One segment, the whole video."""
+    return [Segment(0, n_frames)]
 
-    View `video` is one segment, the whole video; `segments` is the grid of `segment_length`.
-    """
+
+# How a view cuts a video of n frames; those of `segments` have the given length.
+VIEWS: dict[str, Callable[[int, int], list[Segment]]] = {"video": whole, "segments": segments}
+
+
+def plan(
+    n_frames: int, view: str, frames_per_segment: int, segment_length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Segments int64 [S, 2] of a view and the frames int64 [S, F] that are sampled from each."""
     if view not in VIEWS:
         raise DataError(f"view is {view!r}; it is one of {', '.join(VIEWS)}")
-    cuts = [Segment(0, n_frames)] if view == "video" else segments(n_frames, segment_length)
-    indices = [uniform(cut.start, cut.end, frames) for cut in cuts]
+    cuts = VIEWS[view](n_frames, segment_length)
+    indices = [uniform(cut.start, cut.end, frames_per_segment) for cut in cuts]
     return np.array(cuts, dtype=np.int64), np.stack(indices)

@@ -84,15 +84,22 @@ def test_another_wording_is_refused(scorer, tmp_path, capsys):
     assert "Normal?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("sampling", [{"frames": 8, "segment_length": 24}, {"frames": 4}])
+@pytest.mark.parametrize(
+    "sampling", [{"frames_per_segment": 8, "segment_length": 24}, {"frames_per_segment": 4}]
+)
 def test_another_sampling_is_refused_another_view_is_not(scorer, tmp_path, capsys, sampling):
     fitted = artifacts.read(scorer[0], "scorer")
-    provenance = {**PROVENANCE, "kind": "logistic", "sampling": {"frames": 8}, "view": "video"}
+    provenance = {
+        **PROVENANCE,
+        "kind": "logistic",
+        "sampling": {"frames_per_segment": 8},
+        "view": "video",
+    }
     artifacts.write(scorer[0], "scorer", fitted.arrays, provenance)
     features = capture(tmp_path / "v.h5", np.zeros((2, 2, 3, 4)), sampling=sampling)
-    expected = 0 if sampling["frames"] == 8 else 2
+    expected = 0 if sampling["frames_per_segment"] == 8 else 2
     assert score(features, scorer, tmp_path / "v.tsv") == expected
-    assert ("sampling frames is 4" in capsys.readouterr().err) == bool(expected)
+    assert ("sampling frames_per_segment is 4" in capsys.readouterr().err) == bool(expected)
 
 
 def test_scoring_starts_at_once(scorer, tmp_path):

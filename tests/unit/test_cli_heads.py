@@ -51,7 +51,7 @@ def capture(path, rng, prompt="direct", label="normal", video=None, **changes):
         "revision": None,
         "dtype": "float32",
         "view": "video",
-        "sampling": {"frames": 8},
+        "sampling": {"frames_per_segment": 8},
         "prompt": prompt,
         "prompt_text": PROMPTS[prompt],
         "video": video or path.stem,

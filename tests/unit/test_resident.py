@@ -86,7 +86,7 @@ def nothing_left(runtime):
 def write_frames(path, segments=3, seed=0, **provenance):
     frames = np.random.default_rng(seed).integers(0, 255, (segments, 2, 32, 32, 3), np.uint8)
     starts = np.arange(segments, dtype=np.int64)[:, None] * 48
-    given = {"video": path.stem, "view": "video", "frames": 2, "segment_length": 48}
+    given = {"video": path.stem, "view": "video", "frames_per_segment": 2, "segment_length": 48}
     given |= {"size": [32, 32], "resize": "bicubic", "fps": 25.0, "decoder": "decord"}
     given |= {"n_frames": 48 * segments} | provenance
     arrays = {
@@ -172,7 +172,12 @@ def test_what_a_file_says_of_itself(runtime, fake, tmp_path):
     assert artifact["features"].shape == (4, 3, 4, 2)
     assert artifact["features"].dtype == np.float32
     assert artifact["segments"].tolist() == [[48 * i, 48 * i + 48] for i in range(4)]
-    sampling = {"frames": 2, "segment_length": 48, "size": [32, 32], "resize": "bicubic"}
+    sampling = {
+        "frames_per_segment": 2,
+        "segment_length": 48,
+        "size": [32, 32],
+        "resize": "bicubic",
+    }
     expected = {"video": "v", "model": "fake", "revision": "abc", "fingerprint": "f"}
     expected |= {"architecture": "fake", "dtype": "float32", "prompt": "p", "view": "video"}
     expected |= {"torch": "0", "transformers": "0"}

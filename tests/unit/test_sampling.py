@@ -56,19 +56,19 @@ def test_segments_cover_each_frame_once(n_frames, length):
 
 
 def test_views():
-    cuts, indices = plan(100, "segments")
+    cuts, indices = plan(100, "segments", 16, 48)
     assert cuts.tolist() == [[0, 48], [48, 96], [96, 100]]
     assert indices.shape == (3, 16)
     assert indices[2].tolist() == [96] * 4 + [97] * 4 + [98] * 4 + [99] * 4
-    cuts, indices = plan(100, "video", frames=4)
+    cuts, indices = plan(100, "video", 4, 48)
     assert (cuts.tolist(), indices.tolist()) == ([[0, 100]], [[12, 37, 62, 87]])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plan(10, "frames"), "view is 'frames'; it is one of video, segments"),
-        (lambda: segments(0), "0 frames cannot be cut"),
+        (lambda: plan(10, "frames", 16, 48), "view is 'frames'; it is one of video, segments"),
+        (lambda: segments(0, 48), "0 frames cannot be cut"),
         (lambda: segments(10, 0), "segments of 0"),
         (lambda: uniform(5, 5, 1), r"\[5, 5\)"),
         (lambda: uniform(0, 5, 0), "0 frames cannot be sampled"),

@@ -35,7 +35,8 @@ def numbers(path: Path, info: video.Probe, indices, **options) -> list[int]:
 
 
 def sample(path: Path, info: video.Probe, out: Path, **options) -> None:
-    given = {"video": "a", "view": "segments", "size": (info.height, info.width), **options}
+    given = {"video": "a", "view": "segments", "frames_per_segment": 16, "segment_length": 48}
+    given |= {"size": (info.height, info.width), **options}
     video.sample_frames(path, info, out, **given)
 
 
@@ -149,7 +150,7 @@ def test_names_are_names(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_numbered(tmp_path / "plain.mp4", 8).rename(name)
     info = video.probe(name)
-    sample(Path(name), info, Path("out/frames.h5"), frames=2)
+    sample(Path(name), info, Path("out/frames.h5"), frames_per_segment=2)
     frames = artifacts.read("out/frames.h5", "frames").arrays["frames"]
     assert [read_number(frame) for frame in frames[0]] == [2, 6]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([name, "out"])
@@ -341,7 +342,7 @@ def test_memory_is_bounded(tmp_path):
     )
     info, out, peak = video.probe(path), tmp_path / "frames.h5", 0
     with ThreadPoolExecutor() as pool:
-        sampling = pool.submit(sample, path, info, out, frames=48, size=(36, 64))
+        sampling = pool.submit(sample, path, info, out, frames_per_segment=48, size=(36, 64))
         while not sampling.done():
             for child in _children():
                 with suppress(OSError, StopIteration):  # it is gone

@@ -27,7 +27,7 @@ KEPT_BYTES = 512 * 2**20  # features of siblings that wait for their requests
 
 Key = tuple[Any, ...]
 
-_SAMPLING = ("frames", "segment_length", "size", "resize")
+_SAMPLING = ("frames_per_segment", "segment_length", "size", "resize")
 _NEEDED = ("video", "view", *_SAMPLING, "fps", "n_frames", "decoder")
 
 

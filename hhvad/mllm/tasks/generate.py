@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hhvad.mllm.head import Answer
 
 _GIVEN = ("video", "view", "fps", "n_frames", "decoder")
-_SAMPLING = ("frames", "segment_length", "size", "resize")
+_SAMPLING = ("frames_per_segment", "segment_length", "size", "resize")
 
 
 @dataclass(frozen=True)
