@@ -41,6 +41,9 @@ include: "rules/models.smk"
 include: "rules/methods/headhunt_inputs.smk"
 include: "rules/methods/headhunt.smk"
 include: "rules/methods/motion.smk"
+include: "rules/methods/lavad_inputs.smk"
+include: "rules/methods/lavad.smk"
+include: "rules/methods/zero_shot.smk"
 include: "rules/locate.smk"
 include: "rules/report.smk"
 include: "rules/viewer.smk"
@@ -59,7 +62,8 @@ wildcard_constraints:
     method=one_of(STUDY.methods),
     prompt=one_of(prompt for _, prompt in STUDY.prompts),
     size=r"[0-9]+x[0-9]+",
-    reader=one_of(["motion", *map(".".join, STUDY.prompts)]),
+    reader=one_of(readers_of_frames(STUDY)),
+    stride=r"[0-9]+",
     view=r"video|segments",
     split=r"validation|test",
 
@@ -75,6 +79,14 @@ localrules:
     unpack_locator,
     measure_motion,
     score_motion,
+    clean_captions,
+    ask_summaries,
+    read_summaries,
+    ask_ratings,
+    read_ratings,
+    refine_scores,
+    write_phrases,
+    score_zero_shot,
     calibrate_locator,
     localize_events,
     report_metrics,

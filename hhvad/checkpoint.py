@@ -13,8 +13,7 @@ from hhvad.errors import ModelError
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-DEMO = "demo"
-_DEMOS = {DEMO: "model", "demo-clip": "clip", "demo-llm": "llm"}  # name -> folder in hhvad/demo
+DEMOS = {"demo": "model", "demo-clip": "clip", "demo-llm": "llm"}  # name -> folder in hhvad/demo
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _LOADED = {".json", ".safetensors", ".jinja", ".txt", ".model"}
 _SAMPLED = 64 * 2**20  # bytes; from larger safetensors files only samples are read
@@ -25,7 +24,7 @@ _SAMPLE = 512  # bytes
 
 def is_folder(model: str) -> bool:
     """Whether config's `model.path` stands for a folder (one that exists, or a demo model)."""
-    return model in _DEMOS or Path(model).is_dir()
+    return model in DEMOS or Path(model).is_dir()
 
 
 def resolve(model: str) -> str:
@@ -34,14 +33,14 @@ def resolve(model: str) -> str:
     `demo`, `demo-clip` and `demo-llm` are the shipped models. Raises ModelError for what can be
     neither a folder nor a hub id.
     """
-    if model not in _DEMOS:
+    if model not in DEMOS:
         if not Path(model).is_dir() and not _HUB_ID.fullmatch(model):
             raise ModelError(
                 f"{model}: there is no such checkpoint folder, and it is no hub id (owner/name); "
                 "correct model.path"
             )
         return model
-    folder = Path(__file__).parent / "demo" / _DEMOS[model]
+    folder = Path(__file__).parent / "demo" / DEMOS[model]
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"model.path is {model!r}, but this installation lacks it; install hhvad again"

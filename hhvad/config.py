@@ -30,6 +30,7 @@ ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Id = Annotated[str, StringConstraints(pattern=ID, max_length=100)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+Text = Annotated[str, StringConstraints(pattern=r"\S")]
 Size = Annotated[tuple[Count, Count], Field(description="Height and width.")]
 
 
@@ -64,6 +65,11 @@ class Model(Section):
     size: Size | None = Field(
         None, description="Height and width of its frames; by default `sampling.size`."
     )
+    batch_size: Count = Field(
+        8,
+        description="Texts that are written, or texts and pictures that are turned into vectors, at "
+        "once. Part of what is computed: batches of another size round differently.",
+    )
 
 
 class Sampling(Section):
@@ -90,7 +96,8 @@ class Compute(Section):
         str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]+)?(,cuda:[0-9]+)*)$")
     ] = Field("auto", description="auto, cpu, cuda:0, or several as cuda:0,cuda:1.")
     batch_size: Literal["auto"] | Count = Field(
-        "auto", description="Segments per forward pass; auto finds it from free memory."
+        "auto",
+        description="Segments per forward pass of a capture; auto finds it from free memory.",
     )
     threads: Count = Field(2, description="CPU threads of the model.")
     resident: bool = Field(
@@ -190,9 +197,7 @@ class Prompts(Section):
 
     online: Id = Field(description="Id of the prompt that validation and test videos are asked.")
     system: str = Field("", description="System message before every prompt; empty for none.")
-    prompts: dict[Id, Annotated[str, StringConstraints(pattern=r"\S")]] = Field(
-        description="Id and text of at least two prompts."
-    )
+    prompts: dict[Id, Text] = Field(description="Id and text of at least two prompts.")
 
 
 def read_yaml(path: str | Path) -> Any:

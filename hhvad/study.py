@@ -20,8 +20,10 @@ from hhvad.files import digest
 from hhvad.localization.locator import shortest_event
 from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.lavad.settings import Caption, Lavad, Wordings
 from hhvad.methods.motion.settings import Motion
 from hhvad.methods.settings import Method
+from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.records import HeadId, Video
 
 
@@ -58,6 +60,7 @@ class Study:
     videos: Mapping[str, Video]
     wordings: Mapping[str, Prompts]  # by method
     frozen: Mapping[str, Frozen]  # by method
+    questions: Mapping[str, Wordings]  # by method
     notes: Sequence[str] = field(default=())
 
     # --- reading ----------------------------------------------------------------------------------
@@ -98,6 +101,11 @@ class Study:
                 for key, method in methods.items()
                 if isinstance(method, HeadHunt) and method.detector
             },
+            questions={
+                key: parse(Wordings, read_yaml(method.prompts), method.prompts)
+                for key, method in methods.items()
+                if isinstance(method, Lavad)
+            },
         )
         return replace(study, notes=tuple(study._check()))
 
@@ -107,6 +115,11 @@ class Study:
     def models(self) -> Mapping[str, Model]:
         """The models by name."""
         return self.config.models
+
+    @cached_property
+    def asked(self) -> list[str]:
+        """The models that some method asks."""
+        return list(dict.fromkeys(m for one in self.methods.values() for m in one.asks.values()))
 
     @property
     def folders(self) -> dict[str, str]:
@@ -177,6 +190,29 @@ class Study:
             raise KeyError(method)
         return found
 
+    def lavad(self, method: str) -> Lavad:
+        """The settings of a method of kind lavad."""
+        found = self.methods[method]
+        if not isinstance(found, Lavad):
+            raise KeyError(method)
+        return found
+
+    @cached_property
+    def captions(self) -> dict[tuple[str, str], Caption]:
+        """What captioners are asked, by (model, id), of all methods together."""
+        return {
+            (captioner, self.lavad(name).caption.id): self.lavad(name).caption
+            for name in self.of(Lavad)
+            for captioner in self.lavad(name).captioners
+        }
+
+    def segment_length(self, method: str) -> int:
+        """The frames to which one score of a method applies."""
+        settings = self.methods[method]
+        if isinstance(settings, Lavad | ZeroShot):
+            return settings.stride
+        return self.config.sampling.segment_length
+
     def calibrates(self, model: str, view: str) -> bool:
         """Whether captures of calibration videos in this view make the samples of some method."""
         return any(
@@ -218,8 +254,11 @@ class Study:
                 raise type(error)(f"{self.source}: models.{name}.path: {error}") from None
         self._check_dataset()
         for name in self.methods:
+            self._check_method(name)
             if isinstance(self.methods[name], HeadHunt):
                 self._check_headhunt(name)
+            if isinstance(self.methods[name], Lavad):
+                self._check_lavad(name)
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]
         if needing:
@@ -243,17 +282,21 @@ class Study:
                 f"{', '.join(known)}"
             )
 
-    def _check_headhunt(self, name: str) -> None:
-        method, key = self.headhunt(name), f"{self.source}: methods.{name}"
-        if method.model not in self.models:
-            known = ", ".join(self.models) or "none: add a section models"
-            raise ConfigError(f"{key}.model is {method.model!r}; it must be one of {known}")
+    def _check_method(self, name: str) -> None:
+        method, key = self.methods[name], f"{self.source}: methods.{name}"
+        for role, model in method.asks.items():
+            if model not in self.models:
+                known = ", ".join(self.models) or "none: add a section models"
+                raise ConfigError(f"{key}.{role} is {model!r}; it must be one of {known}")
         for grid in ("sigmas", "taus"):
             values = getattr(method.locator, grid)
             if values.last < values.first:
                 raise ConfigError(
                     f"{key}.locator.{grid}.last is {values.last}, below first {values.first}"
                 )
+
+    def _check_headhunt(self, name: str) -> None:
+        method, key = self.headhunt(name), f"{self.source}: methods.{name}"
         if method.detector:
             self._check_frozen(name)
         elif method.heads == "experts":
@@ -261,6 +304,20 @@ class Study:
                 f"{key}.heads is 'experts', but detector is not set: experts are known only after "
                 "all heads of the calibration videos; name a finished detector, or use 'all'"
             )
+
+    def _check_lavad(self, name: str) -> None:
+        method, key = self.lavad(name), f"{self.source}: methods.{name}"
+        known = ", ".join(self.questions[name].ratings)
+        if method.rating not in self.questions[name].ratings:
+            raise ConfigError(
+                f"{key}.rating is {method.rating!r}; {method.prompts} has the ratings {known}"
+            )
+        for captioner in method.captioners:
+            if self.captions[captioner, method.caption.id] != method.caption:
+                raise ConfigError(
+                    f"{key}.caption: another method asks captioner {captioner} something else "
+                    f"under the id {method.caption.id!r}; give one of them another caption.id"
+                )
 
     def _check_frozen(self, name: str) -> None:
         """Refuse a detector that was calibrated with another model or other frames."""
@@ -342,7 +399,7 @@ class Study:
         if not any(video.events for video in validation):
             for name in calibrated:
                 settings = self.methods[name].locator
-                fixed, length = settings.fallback, self.config.sampling.segment_length
+                fixed, length = settings.fallback, self.segment_length(name)
                 shortest = shortest_event(fixed.sigma, fixed.tau, settings.border)
                 found = f"{shortest} segments, {shortest * length} frames" if shortest else "none"
                 yield (
@@ -352,20 +409,19 @@ class Study:
                 )
 
     def _check_demo(self) -> Iterator[str]:
-        """The demo's model has seen street scenes of ours and nothing else."""
-        asked = {self.headhunt(name).model for name in self.of(HeadHunt)}
-        demo = [name for name in asked if self.models[name].path == checkpoint.DEMO]
+        """The demo's models have seen street scenes of ours and nothing else."""
+        demo = [name for name in self.asked if self.models[name].path in checkpoint.DEMOS]
         own = [video for video in self.videos.values() if not self.is_demo(video)]
         if demo and own:
             yield (
-                f"model {demo[0]} is the demo's tiny model, which knows procedural street scenes "
+                f"model {demo[0]} is a tiny model of the demo, which knows procedural street scenes "
                 f"alone: what it says of {own[0].video} and {len(own) - 1} more means nothing; set "
                 f"models.{demo[0]}.path to a real checkpoint"
             )
 
     def _check_gpu(self) -> Iterator[str]:
         """A GPU beside a torch that cannot use it is a day lost in silence."""
-        if self.prompts and self.config.compute.device == "auto" and has_gpu():
+        if self.asked and self.config.compute.device == "auto" and has_gpu():
             try:
                 build = version("torch")
             except PackageNotFoundError:

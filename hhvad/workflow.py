@@ -61,6 +61,14 @@ def _branch(node: dict[str, Any]) -> str:
     return literal + others[0]
 
 
+def readers_of_frames(study: Study) -> list[str]:
+    """Whoever reads frames that are on scratch: each has frames of its own."""
+    captures = map(".".join, study.prompts)
+    captions = (f"captions.{model}.{prompt}" for model, prompt in study.captions)
+    vectors = (f"vectors.{model}" for model in study.models)
+    return ["motion", *captures, *captions, *vectors]
+
+
 def file_mb(path: str) -> float:
     """Size of a file in MiB; 0 where it is not there yet."""
     try:
@@ -98,7 +106,7 @@ def check_commands(study: Study, stamps: Mapping[str, str], here: bool) -> list[
 
 
 def remove_leftovers(folders: Mapping[str, str], keep_temporary: bool) -> None:
-    """Remove what killed runs left: temporary files, and segments' frames nobody will ask for.
+    """Remove what killed runs left: temporary files, and frames on scratch nobody will ask for.
 
     Snakemake deletes the frames of its own run only.
     """
@@ -106,8 +114,9 @@ def remove_leftovers(folders: Mapping[str, str], keep_temporary: bool) -> None:
         sweep_folder(folders[name])
     if not keep_temporary:
         scratch = Path(folders["scratch"].replace("<results>", folders["results"]))
-        for frames in (scratch / "segments").rglob("*.h5"):
-            frames.unlink(missing_ok=True)
+        for view in ("segments", "grid"):
+            for frames in (scratch / view).rglob("*.h5"):
+                frames.unlink(missing_ok=True)
 
 
 def restart_bundle_as_local_run() -> None:

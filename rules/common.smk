@@ -9,9 +9,12 @@ from snakemake.exceptions import WorkflowError
 
 from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
+from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.sheet import format_events
 from hhvad.study import Study
 from hhvad.viewer.page import VIEWER_VERSION
@@ -20,6 +23,7 @@ from hhvad.workflow import (
     file_mb,
     one_of,
     plan_faster,
+    readers_of_frames,
     remove_leftovers,
     restart_bundle_as_local_run,
     weights_mb,
@@ -118,6 +122,12 @@ def frames_file(wildcards):
     return f"<scratch>/segments/{reader}/{size}/{wildcards.video}.h5"
 
 
+def grid_file(wildcards, reader):
+    """One frame every `stride` frames, on scratch, for one reader: see frames_file."""
+    size = size_name(STUDY.size(wildcards.model))
+    return f"<scratch>/grid/{wildcards.stride}/{reader}/{size}/{wildcards.video}.h5"
+
+
 def is_calibration_sample(wildcards):
     """Whether a capture is one of those that calibrate heads, under every prompt."""
     split = STUDY.videos[wildcards.video].split
@@ -132,6 +142,11 @@ def model_of(wildcards):
 def prompt_of(wildcards):
     """The wording of a prompt; what a capture depends on, whatever the other prompts say."""
     return STUDY.prompts[wildcards.model, wildcards.prompt]
+
+
+def caption_of(wildcards):
+    """What a captioner is shown and asked."""
+    return STUDY.captions[wildcards.model, wildcards.prompt]
 
 
 def siblings(wildcards):
@@ -164,17 +179,22 @@ def frames_shape(wildcards):
     return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size]
 
 
-# Snakemake keeps no record of params that follow from outputs: these two make nothing stale.
+# Snakemake keeps no record of params that follow from outputs: these make nothing stale.
 def time_limit(wildcards, output):
     """Seconds after which a decoder that hangs is ended."""
     return SAMPLING.timeout
 
 
+def batch_size_of_captures(wildcards, output):
+    """Segments per forward pass of a capture, or auto."""
+    return COMPUTE.batch_size
+
+
 def compute_flags(wildcards, output):
-    """How captures are computed, as flags."""
+    """How models run, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
     return (
-        f"--device {COMPUTE.device} --batch-size {COMPUTE.batch_size}"
+        f"--device {COMPUTE.device}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 
@@ -269,26 +289,43 @@ def deleted_results(wildcards):
 # --- what jobs ask for ----------------------------------------------------------------------------
 
 
+def stride_of(wildcards):
+    """Frames between two of the grid: of the file's name, or of the method."""
+    if "stride" in wildcards.keys():
+        return int(wildcards.stride)
+    return STUDY.segment_length(wildcards.method)
+
+
 def segments_at_most(wildcards):
     """How many segments a video may have: a MiB of video rarely holds more than four."""
     return 1 + 4 * file_mb(video_path(wildcards))
 
 
+def grid_at_most(wildcards):
+    """How many frames of a grid a video may have, as segments_at_most."""
+    return 1 + int(4 * 48 * file_mb(video_path(wildcards)) / stride_of(wildcards))
+
+
 def video_mb(wildcards):
     """MiB that F frames of a video take."""
-    return frames_mb(wildcards, 1)
+    return frames_mb(wildcards, SAMPLING.frames_per_segment)
 
 
 def segments_mb(wildcards):
     """MiB that the frames of all segments take."""
-    return frames_mb(wildcards, segments_at_most(wildcards))
+    frames = SAMPLING.frames_per_segment * segments_at_most(wildcards)
+    return frames_mb(wildcards, frames)
 
 
-def frames_mb(wildcards, sets):
-    """MiB of `sets` times F frames, and some for the file around them."""
+def grid_mb(wildcards):
+    """MiB that the frames of a grid take."""
+    return frames_mb(wildcards, grid_at_most(wildcards))
+
+
+def frames_mb(wildcards, frames):
+    """MiB of so many frames, and some for the file around them."""
     height, width = map(int, height_and_width(wildcards))
-    frames = SAMPLING.frames_per_segment
-    return 100 + int(sets * frames * height * width * 3 / 2**20)
+    return 100 + int(frames * height * width * 3 / 2**20)
 
 
 def sample_minutes(wildcards, attempt):
@@ -300,6 +337,12 @@ def capture_minutes(wildcards, attempt):
     """Minutes that one capture may take, three of them for a model that is loaded first."""
     segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
     return attempt * (3 + int(segments * COMPUTE.segment_seconds / 60))
+
+
+def text_minutes(wildcards, attempt):
+    """Minutes for captions, answers or vectors, where a frame of the grid is like a segment."""
+    seconds = grid_at_most(wildcards) * COMPUTE.segment_seconds
+    return attempt * (3 + int(seconds / 60))
 
 
 def capture_mb(wildcards, attempt):

@@ -145,6 +145,28 @@ use rule sample_frames as sample_segments with:
         timeout=time_limit,
 
 
+use rule sample_frames as sample_grid with:
+    # One frame every `stride` frames, for one reader, and gone when that has read them.
+    output:
+        temp("<scratch>/grid/{stride}/{reader}/{size}/{video}.h5"),
+    log:
+        "<logs>/sample_grid/{stride}/{reader}/{size}/{video}.log",
+    benchmark:
+        "<benchmarks>/sample_grid/{stride}/{reader}/{size}/{video}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=sample_minutes,
+        disk_mb=grid_mb,
+    params:
+        path=video_path,
+        view="grid",
+        frames=1,
+        segment_length=stride_of,
+        size=height_and_width,
+        schema=SCHEMA_VERSIONS["frames"],
+        timeout=time_limit,
+
+
 use rule sample_segments as sample_calibration_segments with:
     # Several prompts are asked about these: they stay, as the frames of whole videos do.
     output:

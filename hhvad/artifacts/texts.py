@@ -8,6 +8,9 @@ each line after it is one JSON object. Nothing in a file depends on when or wher
 | texts | segment, start, end (frames, end exclusive), text, tokens, cut (the limit ended it) |
 | requests | id, messages (role and content of each) |
 | answers | id, answer, tokens, cut |
+| cleaned | centre, frames and texts (of the window's frames), cosines |
+| summaries | centre, answer, text (the part of the answer that is kept) |
+| phrases | text, anomalous |
 """
 
 from __future__ import annotations
@@ -22,7 +25,14 @@ from hhvad import __version__
 from hhvad.errors import ArtifactError
 from hhvad.files import digest, read_text, write_text
 
-SCHEMA_VERSIONS = {"texts": 1, "requests": 1, "answers": 1}
+SCHEMA_VERSIONS = {
+    "texts": 1,
+    "requests": 1,
+    "answers": 1,
+    "cleaned": 1,
+    "summaries": 1,
+    "phrases": 1,
+}
 
 Row = dict[str, Any]
 

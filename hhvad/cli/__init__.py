@@ -19,6 +19,8 @@ STAGES = (
     "models",
     "headhunt",
     "motion",
+    "lavad",
+    "zero_shot",
     "locate",
     "report",
     "evaluate",

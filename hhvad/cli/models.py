@@ -48,6 +48,12 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--prompt-id", required=True, metavar="ID")
     p.add_argument("--prompt", required=True, metavar="TEXT")
     p.add_argument("--system", required=True, metavar="TEXT", help="system message; may be empty")
+    p.add_argument(
+        "--shown", required=True, type=_positive, metavar="N", help="times each frame is shown"
+    )
+    p.add_argument(
+        "--keep", required=True, choices=("all", "after-colon"), help="after-colon: no verdict"
+    )
     p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
     p.add_argument("--out", required=True, type=Path, metavar="JSONL")
     p.set_defaults(run=_generate_texts)
@@ -203,6 +209,8 @@ def _generate_texts(arguments: argparse.Namespace) -> None:
         prompt=arguments.prompt,
         prompt_id=arguments.prompt_id,
         system=arguments.system,
+        shown=arguments.shown,
+        keep=arguments.keep,
         max_tokens=arguments.max_tokens,
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,

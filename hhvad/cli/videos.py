@@ -29,12 +29,13 @@ def add_commands(commands: Any) -> None:
     sample = commands.add_parser(
         "sample-frames",
         help="decode a video once and keep some frames",
-        description="Write F frames of the whole video, or of each segment, resized, as HDF5.",
+        description="Write F frames of the whole video, or of each segment, resized, as HDF5. In view "
+        "grid they are the first ones of the segment.",
     )
     sample.add_argument("--video", required=True, metavar="ID")
     sample.add_argument("--path", required=True, help="the video file")
     sample.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
-    sample.add_argument("--view", required=True, metavar="VIEW", help="video or segments")
+    sample.add_argument("--view", required=True, metavar="VIEW", help="video, segments or grid")
     sample.add_argument("--frames-per-segment", type=_count, required=True, metavar="F")
     sample.add_argument("--segment-length", type=_count, required=True, metavar="FRAMES")
     sample.add_argument("--size", type=_count, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))

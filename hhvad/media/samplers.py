@@ -1,8 +1,9 @@
-"""Which frames of a video the model sees: segments and uniform sampling. Arrays only."""
+"""Which frames of a video the models see: the views, each a cut into segments. Arrays only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,31 @@ def uniform(start: int, end: int, count: int) -> NDArray[np.int64]:
     return start + (2 * i + 1) * (end - start) // (2 * count)
 
 
+def leading(start: int, end: int, count: int) -> NDArray[np.int64]:
+    """The first `count` frames of [start, end); a shorter span repeats its last one."""
+    if end <= start or count < 1:
+        raise DataError(f"{count} frames cannot be sampled from [{start}, {end})")
+    return np.minimum(start + np.arange(count, dtype=np.int64), end - 1)
+
+
 def whole(n_frames: int, length: int) -> list[Segment]:
     """One segment, the whole video."""
     return [Segment(0, n_frames)]
 
 
-# How a view cuts a video of n frames; those of `segments` have the given length.
-VIEWS: dict[str, Callable[[int, int], list[Segment]]] = {"video": whole, "segments": segments}
+class View(NamedTuple):
+    """How a video of n frames is cut, at a given length, and which frames of a cut are taken."""
+
+    cut: Callable[[int, int], list[Segment]]
+    pick: Callable[[int, int, int], NDArray[np.int64]]
+
+
+# In `grid` the length is the stride: with one frame per segment, frames 0, stride, 2 stride, ...
+VIEWS = {
+    "video": View(whole, uniform),
+    "segments": View(segments, uniform),
+    "grid": View(segments, leading),
+}
 
 
 def plan(
@@ -45,6 +64,7 @@ def plan(
     """Segments int64 [S, 2] of a view and the frames int64 [S, F] that are sampled from each."""
     if view not in VIEWS:
         raise DataError(f"view is {view!r}; it is one of {', '.join(VIEWS)}")
-    cuts = VIEWS[view](n_frames, segment_length)
-    indices = [uniform(cut.start, cut.end, frames_per_segment) for cut in cuts]
+    cut, pick = VIEWS[view]
+    cuts = cut(n_frames, segment_length)
+    indices = [pick(start, end, frames_per_segment) for start, end in cuts]
     return np.array(cuts, dtype=np.int64), np.stack(indices)

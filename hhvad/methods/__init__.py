@@ -7,5 +7,7 @@ a line in this table. Other packages offer kinds as entry points of group `hhvad
 KINDS = {
     "headhunt": "hhvad.methods.headhunt.settings:HeadHunt",
     "motion": "hhvad.methods.motion.settings:Motion",
+    "lavad": "hhvad.methods.lavad.settings:Lavad",
+    "zero-shot": "hhvad.methods.zero_shot.settings:ZeroShot",
 }
 GROUP = "hhvad.methods"

@@ -58,3 +58,8 @@ class Method(Section):
 
     kind: str = Field(description="Which method this is; decides the other keys.")
     locator: Locator = Locator()
+
+    @property
+    def asks(self) -> dict[str, str]:
+        """The names of the models that it asks, by the key that holds each."""
+        return {}

@@ -27,7 +27,7 @@ def test_it_was_taught_the_wordings_of_the_config():
     assert data == {
         "summarise": SUMMARISE,
         "format": FORMAT,
-        **{name: rating.context for name, rating in RATE.items()},
+        "ratings": {name: rating.context for name, rating in RATE.items()},
     }
 
 

@@ -110,3 +110,8 @@ class HeadHunt(Method):
     experts: Experts = Experts()
     sweep: Sweep = Sweep()
     scorer: Scorer = Scorer()
+
+    @property
+    def asks(self) -> dict[str, str]:
+        """Its one model."""
+        return {"model": self.model}

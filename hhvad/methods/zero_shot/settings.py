@@ -6,17 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hhvad.config import Section
+from hhvad.config import Count, Id, Section, Text
 from hhvad.methods.settings import Method
 
 
 class Phrases(Section):
     """What pictures are compared with."""
 
-    normal: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+    normal: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
         description="Phrases of ordinary life."
     )
-    anomalous: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+    anomalous: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
         description="Phrases of anomalies; a score is their share."
     )
 
@@ -25,9 +25,14 @@ class ZeroShot(Method):
     """How near pictures are to phrases of anomalies, told by an image-text encoder."""
 
     kind: Literal["zero-shot"] = Field(description="`zero-shot`.")
-    encoder: str = Field(description="Name of the encoder in `models`.")
+    encoder: Id = Field(description="Name of the encoder in `models`.")
     phrases: Phrases
-    stride: Annotated[int, Field(ge=1)] = Field(16, description="Frames between two scores.")
+    stride: Count = Field(16, description="Frames between two scores.")
     temperature: Annotated[float, Field(gt=0)] = Field(
         0.01, description="Of the softmax over phrases."
     )
+
+    @property
+    def asks(self) -> dict[str, str]:
+        """Its encoder."""
+        return {"encoder": self.encoder}

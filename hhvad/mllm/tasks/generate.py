@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ class Request:
     prompt: str
     prompt_id: str
     system: str
+    shown: int  # how many times each frame is shown
+    keep: str  # of the answer: all, or what is behind a verdict (after-colon)
     max_tokens: int
     batch_size: int
     model_name: str
@@ -69,12 +71,16 @@ class Generate:
 
     def compute(self, engine: Any, job: Job, report: Report) -> list[Answer]:
         """An answer a segment."""
+        import numpy as np
+
         from hhvad.artifacts.hdf5 import open_artifact
 
         check_can(engine, "generate")
         asked = job.request
         with open_artifact(asked.frames, "frames") as (file, _):
             frames = file["frames"][()]
+        if asked.shown > 1:
+            frames = np.repeat(frames, asked.shown, axis=1)
         answers: list[Answer] = engine.generate(
             frames,
             asked.prompt,
@@ -93,6 +99,7 @@ class Generate:
 
         given, info, asked = job.provenance, engine.info, job.request
         _, frames, height, width, _ = job.shape
+        shown = frames * asked.shown
         provenance = {
             **{name: given[name] for name in _GIVEN},
             "sampling": {name: given[name] for name in _SAMPLING},
@@ -104,13 +111,22 @@ class Generate:
             "prompt": asked.prompt_id,
             "prompt_text": asked.prompt,
             "system": asked.system,
-            "text": engine.text(asked.prompt, frames, (height, width), asked.system),
+            "text": engine.text(asked.prompt, shown, (height, width), asked.system),
+            "shown": asked.shown,
+            "keep": asked.keep,
             "max_tokens": asked.max_tokens,
             "batch_size": asked.batch_size,
         }
+        if asked.keep == "after-colon":
+            result = [replace(answer, text=without_verdict(answer.text)) for answer in result]
         rows = [
             {"segment": number, "start": start, "end": end, **asdict(answer)}
             for number, ((start, end), answer) in enumerate(zip(job.segments, result, strict=True))
         ]
         texts.write(asked.out, "texts", rows, provenance)
         return {"segments": len(rows)}
+
+
+def without_verdict(text: str) -> str:
+    """What stands behind the first colon of an answer; all of it where there is none."""
+    return text.partition(": ")[2] or text
