@@ -67,8 +67,8 @@ class Model(Section):
     )
     batch_size: Count = Field(
         8,
-        description="Texts that are written, or texts and pictures that are turned into vectors, at "
-        "once. Part of what is computed: batches of another size round differently.",
+        description="Texts that are written, or texts and pictures that are turned into vectors, "
+        "at once. Part of what is computed: batches of another size round differently.",
     )
 
 

@@ -414,9 +414,9 @@ class Study:
         own = [video for video in self.videos.values() if not self.is_demo(video)]
         if demo and own:
             yield (
-                f"model {demo[0]} is a tiny model of the demo, which knows procedural street scenes "
-                f"alone: what it says of {own[0].video} and {len(own) - 1} more means nothing; set "
-                f"models.{demo[0]}.path to a real checkpoint"
+                f"model {demo[0]} is a tiny model of the demo, which knows procedural street "
+                f"scenes alone: what it says of {own[0].video} and {len(own) - 1} more means "
+                f"nothing; set models.{demo[0]}.path to a real checkpoint"
             )
 
     def _check_gpu(self) -> Iterator[str]:

@@ -43,8 +43,8 @@ def add_commands(commands: Any) -> None:
     p = commands.add_parser(
         "read-ratings",
         help="read the number of each window",
-        description="Read the number of each window; those without a readable one are interpolated, "
-        "marked in the table and counted.",
+        description="Read the number of each window; those without a readable one are "
+        "interpolated, marked in the table and counted.",
     )
     p.add_argument("--summaries", required=True, metavar="JSONL", help="from read-summaries")
     p.add_argument("--answers", required=True, metavar="JSONL", help="from complete-texts")

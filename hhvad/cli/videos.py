@@ -29,8 +29,8 @@ def add_commands(commands: Any) -> None:
     sample = commands.add_parser(
         "sample-frames",
         help="decode a video once and keep some frames",
-        description="Write F frames of the whole video, or of each segment, resized, as HDF5. In view "
-        "grid they are the first ones of the segment.",
+        description="Write F frames of the whole video, or of each segment, resized, as HDF5. In "
+        "view grid they are the first ones of the segment.",
     )
     sample.add_argument("--video", required=True, metavar="ID")
     sample.add_argument("--path", required=True, help="the video file")

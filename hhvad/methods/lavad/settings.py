@@ -24,7 +24,8 @@ class Caption(Section):
 
     id: Id = Field(
         "caption",
-        description="Names the captions: methods with the same captioner, stride and id share them.",
+        description="Names the captions: methods with the same captioner, stride and id share "
+        "them.",
     )
     prompt: Text = Field(
         "Describe this picture in one sentence.", description="What the captioner is asked."
