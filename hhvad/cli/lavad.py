@@ -72,7 +72,7 @@ def _clean_captions(arguments: Namespace) -> None:
     import numpy as np
 
     from hhvad.artifacts import hdf5, probe, texts
-    from hhvad.errors import ConfigError
+    from hhvad.errors import ArtifactError, ConfigError
     from hhvad.methods.lavad.clean import nearest_captions
     from hhvad.methods.lavad.index import unique_texts, unit
     from hhvad.methods.lavad.windows import windows
@@ -86,10 +86,14 @@ def _clean_captions(arguments: Namespace) -> None:
         hdf5.read(path, "vectors", ("vectors", "cut")) for path in arguments.caption_vectors
     ]
     hdf5.require_same([frames, *embedded], ("video", "fingerprint"))
-    vectors: dict[str, Any] = {}
-    for file, of_it in zip(captions, embedded, strict=True):
-        known = dict.fromkeys(row["text"] for row in file.rows)
-        vectors |= zip(known, of_it["vectors"], strict=True)
+    known = [text for f in captions for text in dict.fromkeys(row["text"] for row in f.rows)]
+    vectors = np.concatenate([file["vectors"] for file in embedded])
+    if len(known) != len(vectors):
+        raise ArtifactError(
+            f"{embedded[0].path}: vectors of {len(vectors)} captions, but {captions[0].path} has "
+            f"{len(known)}; delete the older one and rerun"
+        )
+    row_of = {text: row for row, text in enumerate(known)}
     said = {
         str(n): [(row["start"], row["text"]) for row in file.rows if row["text"].strip()]
         for n, file in enumerate(captions)
@@ -103,7 +107,7 @@ def _clean_captions(arguments: Namespace) -> None:
         cut,
         frames["indices"],
         unit(frames["vectors"], arguments.frame_vectors),
-        unit(np.array([vectors[entry.text] for entry in entries]), "caption vectors"),
+        unit(vectors[np.array([row_of[e.text] for e in entries], np.int64)], "caption vectors"),
     )
     rows = [
         {

@@ -18,6 +18,7 @@ from hhvad.errors import ArtifactError, ConfigError, ModelError
 from hhvad.mllm.engine import Engine
 from hhvad.mllm.head import plain
 from hhvad.mllm.tasks import find
+from hhvad.mllm.tasks.generate import without_verdict
 
 LIMIT = 12
 
@@ -77,6 +78,12 @@ def test_a_context_that_overflows(simple):
         engine.generate(simple.frames, "a fire", max_tokens=10**6, batch_size=1)
 
 
+def test_a_verdict_is_dropped():
+    assert without_verdict("fire: a car burns: badly") == "a car burns: badly"
+    assert without_verdict("a car burns") == "a car burns"
+    assert without_verdict("fire: ") == "fire: "
+
+
 def test_control_characters_are_stripped():
     assert plain(" a\x00\x1b[31mb\r\n\tc\x85 ") == "a[31mb\n\tc"
 
@@ -98,6 +105,7 @@ def test_the_command_gives_the_same_bytes_with_the_resident_and_without(
     command += ["--model-name", "tiny", "--revision", "", "--dtype", "auto", "--device", "cpu"]
     command += ["--batch-size", "2", "--threads", "1", "--idle-timeout", "30", "--prompt-id", "p"]
     command += ["--prompt", "a fire", "--system", "", "--max-tokens", "5"]
+    command += ["--shown", "2", "--keep", "all"]
     for resident in ("yes", "no"):
         out = str(tmp_path / f"{resident}.jsonl")
         assert main([*command, "--resident", resident, "--out", out]) == 0

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hhvad.errors import DataError
-from hhvad.media.samplers import plan, segments, uniform
+from hhvad.media.samplers import leading, plan, segments, uniform
 
 CHECKED = settings(deadline=None, max_examples=200, derandomize=True)
 
@@ -53,6 +53,14 @@ def test_segments_cover_each_frame_once(n_frames, length):
     assert [f for cut in cuts for f in range(cut.start, cut.end)] == list(range(n_frames))
     assert all(cut.end - cut.start == length for cut in cuts[:-1])
     assert 1 <= cuts[-1].end - cuts[-1].start <= length
+
+
+def test_the_grid_is_every_multiple_of_the_stride():
+    cuts, indices = plan(100, "grid", 1, 16)
+    assert indices[:, 0].tolist() == cuts[:, 0].tolist() == list(range(0, 100, 16))
+    assert leading(4, 6, 3).tolist() == [4, 5, 5]
+    with pytest.raises(DataError, match="cannot be sampled"):
+        leading(4, 4, 1)
 
 
 def test_views():

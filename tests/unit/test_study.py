@@ -13,6 +13,8 @@ from hhvad import config as settings
 from hhvad import reference
 from hhvad.errors import ConfigError, HHVADError, SheetError
 from hhvad.files import write_tsv
+from hhvad.methods.lavad.settings import Lavad
+from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.sheet import COLUMNS
 from hhvad.study import Prompt, Study, sheet_path
 from hhvad.workflow import one_of
@@ -250,6 +252,60 @@ def test_several_headhunts_share_prompts_of_one_wording(folder):
         load(methods=two)
 
 
+LAVAD = {"kind": "lavad", "captioner": "m", "llm": "m", "encoder": "e"}
+QUESTIONS = {"summarise": "Sum up.", "format": "In [].", "ratings": {"rate-any": "How bad?"}}
+
+
+def lavads(**methods: dict) -> Study:
+    """A study of these methods with an MLLM `m`, an encoder `e` and the wordings in l.yaml."""
+    Path("l.yaml").write_text(yaml.safe_dump(QUESTIONS))
+    write(rows=[VALIDATION])
+    named = {name: {**LAVAD, "prompts": "l.yaml", **keys} for name, keys in methods.items()}
+    models = {"m": {"path": "demo"}, "e": {"path": "demo-clip"}}
+    return load(methods=named, models=models)
+
+
+def test_lavad_needs_no_calibration_videos(folder):
+    study = lavads(a={})
+    assert study.asked == ["m", "e"]
+    assert study.captions == {("m", "caption"): study.lavad("a").caption}
+    assert study.questions["a"].ratings["rate-any"] == "How bad?"
+    assert study.segment_length("a") == 16
+    assert study.lavad("a").neighbours.share == 0.15
+
+
+def test_a_preset_gives_defaults_that_keys_change(folder):
+    found = lavads(a={"preset": "demo", "window": {"samples": 3}}).lavad("a")
+    assert (found.window.seconds, found.window.samples) == (4, 3)
+    assert (found.caption.frames_shown, found.caption.keep) == (8, "after-colon")
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"encoder": "x"}, ["methods.a.encoder is 'x'", "m, e"]),
+        ({"captioner": ["m", "x"]}, ["methods.a.captioner.1 is 'x'", "m, e"]),
+        ({"captioner": []}, ["methods.a.captioner"]),
+        ({"rating": "rate-ucf"}, ["methods.a.rating is 'rate-ucf'", "rate-any"]),
+        ({"prompts": "p.yaml"}, ["p.yaml", "'online' is unknown", "summarise"]),
+        ({"preset": "paper"}, ["methods.a.preset", "native"]),
+        ({"window": {"seconds": 0}}, ["methods.a.window.seconds"]),
+    ],
+)
+def test_mistakes_in_a_lavad_are_named(folder, change: dict, parts: list[str]):
+    with pytest.raises(ConfigError) as caught:
+        lavads(a=change)
+    assert all(part in str(caught.value) for part in parts), caught.value
+
+
+def test_captions_of_one_id_are_of_one_wording(folder):
+    other = {"prompt": "What is this?"}
+    with pytest.raises(ConfigError, match=r"methods\.[ab]\.caption: .* the id 'caption'"):
+        lavads(a={}, b={"caption": other})
+    study = lavads(a={}, b={"caption": {**other, "id": "other"}}, c={"stride": 8})
+    assert set(study.captions) == {("m", "caption"), ("m", "other")}
+
+
 def test_the_sheet_that_a_config_names(folder):
     load()
     assert sheet_path("my.yaml") == Path("v.tsv")
@@ -263,7 +319,8 @@ def test_the_shipped_files_are_valid(monkeypatch):
     study = Study.read("config/config.yaml")
     assert study.name == "demo"
     schema = reference.config_schema()
-    for name in ("config", "ucf-crime", "xd-violence"):
+    assert Study.read("config/methods.yaml").of(Lavad, ZeroShot) == ["lavad", "zero-shot"]
+    for name in ("config", "methods", "ucf-crime", "xd-violence"):
         data = settings.read_yaml(f"config/{name}.yaml")
         settings.parse(settings.Config, data, name)
         jsonschema.validate(data, schema)

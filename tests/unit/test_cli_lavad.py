@@ -1,0 +1,190 @@
+"""From captions to scores by LAVAD's light commands, with invented vectors and answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hhvad.artifacts import hdf5, scores, texts
+from hhvad.artifacts.probe import Probe
+from hhvad.cli import main
+from hhvad.files import read_json, read_tsv, write_json
+from hhvad.methods.lavad.prompts import FORMAT, RATE, SUMMARISE
+
+CALM, HARM, WRONG = "people walk", "two people fight", "a bus passes"
+# Of frames 0, 16, ..., 80 of a video of 90 frames. The captioner errs at frame 16.
+SAID = [CALM, WRONG, CALM, HARM, HARM, HARM]
+SHOWN = [CALM, CALM, CALM, HARM, HARM, HARM]
+VECTORS = {
+    CALM: [1.0, 0, 0],
+    HARM: [0, 1.0, 0],
+    WRONG: [0, 0, 1.0],
+    f"Something: {CALM}": [0, 0, 1.0],
+    f"Something: {HARM}": [0.6, 0.8, 0],
+}
+NUMBERS = {f"Something: {CALM}.": "[0]", f"Something: {HARM}.": "it is [0.8]"}
+
+
+def run(*words) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A folder with a probe, captions and vectors; windows are of one frame."""
+    info = Probe(10.0, "10/1", 90, 64, 48, 9.0, "h264", 0, "pyav", 1, "f")
+    write_json(tmp_path / "probe.json", info.to_json("v"))
+    captions(tmp_path, SAID)
+    shown = np.array([VECTORS[text] for text in SHOWN], np.float32)
+    indices = np.arange(0, 90, 16)
+    about = {"video": "v", "fingerprint": "e"}
+    hdf5.write(tmp_path / "frames.h5", "vectors", {"vectors": shown, "indices": indices}, about)
+    return tmp_path
+
+
+def captions(folder, said: list[str], encoder: str = "e") -> None:
+    rows = [{"start": 16 * n, "text": text, "cut": False} for n, text in enumerate(said)]
+    texts.write(folder / "captions.jsonl", "texts", rows, {"video": "v"})
+    embed(folder, "captions", said, encoder)
+
+
+def embed(folder, name: str, said: list[str], encoder: str = "e") -> None:
+    """What embed-texts writes."""
+    known = list(dict.fromkeys(said))
+    arrays = {
+        "vectors": np.array([VECTORS.get(text, [1.0, 0, 0]) for text in known], np.float32),
+        "unique": np.array([known.index(text) for text in said]),
+        "first": np.array([said.index(text) for text in known]),
+        "cut": np.zeros(len(known), bool),
+    }
+    hdf5.write(folder / f"{name}.h5", "vectors", arrays, {"video": "v", "fingerprint": encoder})
+
+
+def clean(folder) -> int:
+    return run(
+        "clean-captions", "--captions", folder / "captions.jsonl",
+        "--caption-vectors", folder / "captions.h5", "--frame-vectors", folder / "frames.h5",
+        "--probe", folder / "probe.json", "--stride", 16, "--seconds", 1.6, "--samples", 4,
+        "--out", folder / "cleaned.jsonl",
+    )  # fmt: skip
+
+
+def answer(folder, name: str, answers: dict[str, str], cut: bool = False) -> None:
+    """What complete-texts writes; the answer to what is not known says so."""
+    asked = texts.read(folder / f"{name}.jsonl", "requests")
+    rows = [
+        {
+            "id": row["id"],
+            "answer": answers.get(row["messages"][-1]["content"], "who knows?"),
+            "tokens": 3,
+            "cut": cut,
+        }
+        for row in asked.rows
+    ]
+    texts.write(folder / f"{name}-answers.jsonl", "answers", rows, {"made_from": asked.provenance})
+
+
+def summarise(folder) -> None:
+    assert clean(folder) == 0
+    cleaned = ("--cleaned", folder / "cleaned.jsonl")
+    asked = folder / "summary.jsonl"
+    assert run("ask-summaries", *cleaned, "--system", SUMMARISE, "--out", asked) == 0
+    answer(folder, "summary", {text: f"Well.\nSomething: {text}" for text in (CALM, HARM)})
+    answers = ("--answers", folder / "summary-answers.jsonl")
+    assert run("read-summaries", *cleaned, *answers, "--out", folder / "summaries.jsonl") == 0
+
+
+def rate(folder, numbers: dict[str, str]) -> int:
+    summaries = ("--summaries", folder / "summaries.jsonl")
+    wording = ("--context", RATE["rate-any"].context, "--format", FORMAT)
+    assert run("ask-ratings", *summaries, *wording, "--out", folder / "rating.jsonl") == 0
+    answer(folder, "rating", numbers)
+    return run(
+        "read-ratings", *summaries, "--answers", folder / "rating-answers.jsonl", "--video", "v",
+        "--out", folder / "ratings.tsv", "--out-counts", folder / "ratings.json",
+    )  # fmt: skip
+
+
+def refine(folder, among: str, *flags) -> scores.Segments:
+    done = run(
+        "refine-scores", "--ratings", folder / "ratings.tsv", "--cleaned",
+        folder / "cleaned.jsonl", "--frame-vectors", folder / "frames.h5",
+        "--probe", folder / "probe.json", "--stride", 16, "--among", among, "--count", 1,
+        "--share", 0.5, "--temperature", 0.1, "--out", folder / "scores.tsv", *flags,
+    )  # fmt: skip
+    assert done == 0
+    return scores.read(folder / "scores.tsv")
+
+
+def test_from_captions_to_scores(made):
+    summarise(made)
+    cleaned = texts.read(made / "cleaned.jsonl", "cleaned")
+    assert [row["centre"] for row in cleaned.rows] == [0, 16, 32, 48, 64, 80]
+    assert [row["texts"] for row in cleaned.rows] == [[text] for text in SHOWN]  # not as said
+    asked = texts.read(made / "summary.jsonl", "requests").rows
+    assert [row["messages"][0]["content"] for row in asked] == [SUMMARISE] * 2  # each asked once
+    summaries = texts.read(made / "summaries.jsonl", "summaries")
+    assert [row["text"] for row in summaries.rows] == [f"Something: {text}" for text in SHOWN]
+    assert summaries.provenance["video"] == "v"
+    assert rate(made, NUMBERS) == 0
+    asked = texts.read(made / "rating.jsonl", "requests").rows
+    assert [row["messages"][1]["content"] for row in asked] == list(NUMBERS)
+    assert asked[0]["messages"][0]["content"].endswith(FORMAT)
+    found = refine(made, "none")
+    assert found.bounds.tolist() == [[0, 16], [16, 32], [32, 48], [48, 64], [64, 80], [80, 90]]
+    np.testing.assert_allclose(found.scores, [0, 0, 0, 0.8, 0.8, 0.8])
+    np.testing.assert_allclose(refine(made, "windows").scores, [0, 0, 0, 0.8, 0.8, 0.8])
+
+
+def test_similar_summaries_correct_a_score(made):
+    summarise(made)
+    assert rate(made, NUMBERS) == 0
+    rows = texts.read(made / "summaries.jsonl", "summaries").rows
+    # The fight's summary is nearest to all windows: (0.6, 0.8, 0), where the other's is (0, 0, 1).
+    embed(made, "summaries", [row["text"] for row in rows])
+    found = refine(made, "summaries", "--summary-vectors", made / "summaries.h5")
+    np.testing.assert_allclose(found.scores, [0.8] * 6)
+
+
+def test_what_cannot_be_read_is_interpolated_marked_and_counted(made):
+    summarise(made)
+    assert rate(made, {f"Something: {HARM}.": "[0.8]"}) == 0
+    counts = read_json(made / "ratings.json")
+    assert counts == {"video": "v", "windows": 6, "unreadable": 3, "cut": 0}
+    rows = read_tsv(made / "ratings.tsv")
+    assert [row["interpolated"] for row in rows] == ["1", "1", "1", "0", "0", "0"]
+    assert [float(row["score"]) for row in rows] == [0.8] * 6
+
+
+def test_where_nothing_can_be_read_the_job_fails_by_name(made, capsys):
+    summarise(made)
+    assert rate(made, {}) == 2
+    assert "v: none of the 6 answers of the LLM holds a number" in capsys.readouterr().err
+    assert not (made / "ratings.tsv").exists()
+
+
+def test_vectors_of_two_encoders_are_refused(made, capsys):
+    captions(made, SAID, encoder="another")
+    assert clean(made) == 2
+    assert "fingerprint is 'another'" in capsys.readouterr().err
+
+
+def test_a_captioner_that_is_silent_is_refused(made, capsys):
+    captions(made, [" "] * 6)
+    assert clean(made) == 2
+    assert "the captioner wrote none" in capsys.readouterr().err
+
+
+def test_zero_shot_by_hand(made):
+    phrases = made / "phrases.jsonl"
+    assert run("write-phrases", "--normal", CALM, "--anomalous", HARM, "--out", phrases) == 0
+    embed(made, "phrases", [row["text"] for row in texts.read(phrases, "phrases").rows])
+    done = run(
+        "score-zero-shot", "--phrases", phrases, "--phrase-vectors", made / "phrases.h5",
+        "--frame-vectors", made / "frames.h5", "--probe", made / "probe.json", "--stride", 16,
+        "--temperature", 0.5, "--out", made / "scores.tsv",
+    )  # fmt: skip
+    assert done == 0
+    high = 1 / (1 + np.exp(-2))  # cosines 1 and 0, at a temperature of a half
+    found = scores.read(made / "scores.tsv").scores
+    np.testing.assert_allclose(found, [1 - high] * 3 + [high] * 3, rtol=1e-6)
