@@ -11,6 +11,7 @@ from hhvad import registry
 from hhvad.config import Config, Prompts, Section
 from hhvad.files import read_text, write_text
 from hhvad.methods import GROUP, KINDS
+from hhvad.methods.lavad.settings import Wordings
 
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
 
@@ -74,6 +75,7 @@ def stale(root: Path, fix: bool) -> list[Path]:
     wanted = {
         root / "workflow/schemas/config.schema.json": _json(config_schema()),
         root / "workflow/schemas/prompts.schema.json": _json(Prompts.model_json_schema()),
+        root / "workflow/schemas/prompts-lavad.schema.json": _json(Wordings.model_json_schema()),
         readme: f"{before}{BEGIN}\n{keys()}\n{END}{after}",
     }
     found = [path for path, text in wanted.items() if not path.is_file() or read_text(path) != text]

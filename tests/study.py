@@ -93,9 +93,9 @@ class Study:
     def config(self) -> dict:
         return yaml.safe_load((self.folder / "config/config.yaml").read_text())
 
-    def change_method(self, **sections: object) -> None:
-        """Merge keys into the demo's method headhunt."""
-        self.change_config(methods=_merged(self.config["methods"], {"headhunt": sections}))
+    def change_method(self, name: str = "headhunt", /, **sections: object) -> None:
+        """Merge keys into a method."""
+        self.change_config(methods=_merged(self.config["methods"], {name: sections}))
 
     def change_config(self, **sections: object) -> None:
         """Merge keys into config.yaml."""

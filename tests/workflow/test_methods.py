@@ -1,0 +1,147 @@
+"""config/methods.yaml on few videos: a real run, and what each change makes stale, by dry runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from study import ROOT, Study, make_study
+
+from hhvad.artifacts import texts
+from hhvad.files import read_json
+
+Jobs = Counter[tuple[str, str]]
+METHODS = {"headhunt", "lavad", "zero-shot", "motion"}
+AFTER_SCORES = {
+    "calibrate_locator", "localize_events", "report_metrics", "plot_video", "plot_curves",
+    "build_viewer", "all",
+}  # fmt: skip
+AFTER_RATINGS = {"refine_scores"} | AFTER_SCORES
+AFTER_SUMMARIES = {"ask_ratings", "complete_texts", "read_ratings"} | AFTER_RATINGS
+AFTER_CLEANING = {"ask_summaries", "read_summaries"} | AFTER_SUMMARIES
+
+
+@pytest.fixture(scope="module")
+def _ran(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = make_study(tmp_path_factory.mktemp("methods") / "study")
+    shutil.copy(ROOT / "config/methods.yaml", study.folder / "config/config.yaml")
+    study.change_config(study="demo", metrics={"bootstrap": 50})
+    study.change_method(experts={"bootstrap": 10})
+    done = study.snakemake(timeout=1800)
+    assert done.returncode == 0, done.stdout
+    return study
+
+
+@pytest.fixture
+def ran(_ran: Study, tmp_path: Path) -> Study:
+    """A copy of the study, which has run to its end."""
+    return _ran.copy(tmp_path / "study")
+
+
+def rules(jobs: Jobs) -> set[str]:
+    return {rule for rule, _ in jobs}
+
+
+def values(jobs: Jobs, wildcard: str, rule: str | None = None) -> set[str]:
+    """The values of a wildcard, in all jobs or those of one rule."""
+    return {
+        pair.removeprefix(f"{wildcard}=")
+        for name, text in jobs
+        if rule in (None, name)
+        for pair in text.split(", ")
+        if pair.startswith(f"{wildcard}=")
+    }
+
+
+def change_questions(study: Study, **wordings: str) -> None:
+    path = study.folder / "config/prompts-lavad.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["ratings"]["rate-any"] = wordings.pop("rating", data["ratings"]["rate-any"])
+    path.write_text(yaml.safe_dump({**data, **wordings}))
+
+
+def test_every_method_scores_and_is_judged(ran: Study):
+    assert ran.planned() == {}
+    results = ran.folder / "results/demo"
+    for method in METHODS:
+        assert read_json(results / f"metrics/{method}.json")["method"] == method
+    (file, *_) = (results / "captions/demo/grid16/caption").glob("test-*.jsonl")
+    rows = texts.read(file, "texts").rows
+    assert [row["start"] for row in rows] == list(range(0, rows[-1]["end"], 16))
+    assert not [row["text"] for row in rows if ":" in row["text"]]  # the verdict is dropped
+    for path in (results / "ratings/lavad").glob("*.json"):
+        counts = read_json(path)
+        assert 0 <= counts["unreadable"] < counts["windows"]
+    assert not list((results / "scratch").rglob("*.h5"))
+
+
+def test_a_new_rating(ran: Study):
+    change_questions(ran, rating="How bad is it, from 0 to 1?")
+    jobs = ran.planned()
+    assert rules(jobs) == AFTER_SUMMARIES
+    assert values(jobs, "question") == {"rating"}
+    assert values(jobs, "method") == {"lavad"}
+
+
+def test_a_new_wording_for_summaries(ran: Study):
+    change_questions(ran, summarise="What happens, in one sentence?")
+    jobs = ran.planned()
+    assert rules(jobs) == AFTER_CLEANING
+    assert values(jobs, "method") == {"lavad"}
+
+
+@pytest.mark.parametrize("change", [{"temperature": 1.0}, {"share": 0.5}, {"among": "none"}])
+def test_other_neighbours(ran: Study, change: dict):
+    ran.change_method("lavad", neighbours=change)
+    assert rules(ran.planned()) == AFTER_RATINGS
+
+
+def test_neighbours_among_summaries_embed_them(ran: Study):
+    ran.change_method("lavad", neighbours={"among": "summaries"})
+    jobs = ran.planned()
+    assert rules(jobs) == AFTER_RATINGS | {"embed_texts"}
+    assert {name.split("/")[0] for name in values(jobs, "texts")} == {"summaries"}
+
+
+def test_other_windows(ran: Study):
+    ran.change_method("lavad", window={"seconds": 6.0})
+    assert rules(ran.planned()) == AFTER_CLEANING | {"clean_captions"}
+
+
+def test_a_new_wording_for_captions(ran: Study):
+    ran.change_method("lavad", caption={"prompt": "Tell me what you see."})
+    jobs = ran.planned()
+    captioning = {"sample_grid", "caption_frames", "embed_texts", "clean_captions"}
+    assert rules(jobs) == captioning | AFTER_CLEANING
+    assert values(jobs, "reader") == {"captions.demo.caption"}  # no frame is embedded again
+    assert {name.split("/")[0] for name in values(jobs, "texts")} == {"captions"}
+    assert values(jobs, "method") == {"lavad"}
+
+
+def test_heads_are_nothing_to_the_others(ran: Study):
+    ran.change_method(experts={"count": 3})
+    assert values(ran.planned(), "method") == {"headhunt"}
+
+
+def test_another_phrase(ran: Study):
+    phrases = ran.config["methods"]["zero-shot"]["phrases"]
+    ran.change_method("zero-shot", phrases={"normal": [*phrases["normal"], "a dog runs"]})
+    jobs = ran.planned()
+    assert rules(jobs) == {"write_phrases", "embed_texts", "score_zero_shot"} | AFTER_SCORES
+    assert values(jobs, "method") == {"zero-shot"}
+
+
+def test_another_lavad_shares_captions_and_vectors(ran: Study):
+    another = {**ran.config["methods"]["lavad"], "rating": "rate-ucf"}
+    ran.change_config(methods={**ran.config["methods"], "other": another})
+    jobs = ran.planned()
+    assert rules(jobs) == AFTER_CLEANING | {"clean_captions"}
+    assert values(jobs, "method") == {"other"}
+
+
+def test_other_compute_makes_nothing_stale(ran: Study):
+    ran.change_config(compute={"batch_size": 2, "resident": False})
+    assert ran.planned() == {}
