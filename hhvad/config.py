@@ -55,8 +55,8 @@ class Model(Section):
     """A named checkpoint; each is loaded once per device."""
 
     path: Annotated[str, Field(min_length=1)] = Field(
-        description="Checkpoint folder, Hugging Face hub id, or `demo` for the tiny model that "
-        "comes with hhvad."
+        description="Checkpoint folder, Hugging Face hub id, or a tiny model that comes with "
+        "hhvad: `demo` (multimodal), `demo-clip` (encoder) or `demo-llm`."
     )
     revision: str | None = Field(None, description="Commit or tag of a hub id.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
