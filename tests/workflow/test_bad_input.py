@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import av
 import numpy as np
 import pytest
-from study import Study
+from study import ROOT, Study
 
 BAD = {
     "empty": b"",
@@ -102,3 +103,16 @@ def test_an_event_past_the_end_is_found_before_the_expensive_steps(finished: Stu
     done = finished.snakemake("results/demo/annotations/test.tsv")
     assert done.returncode == 1
     assert f"video {row['video']}: event 5-999999" in done.stdout
+
+
+def test_a_broken_model_costs_one_line(new_study: Study):
+    model = new_study.folder / "model"
+    shutil.copytree(ROOT / "hhvad/demo/model", model)
+    (model / "tokenizer.json").unlink()
+    new_study.change_config(models={"demo": {"path": "model", "dtype": "float32"}})
+    done = new_study.snakemake()
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if line.startswith("hhvad: error: ")]
+    assert len(lines) == 1
+    assert "the tokenizer is absent" in lines[0]
+    assert not (new_study.folder / "results/demo/probe").exists()
