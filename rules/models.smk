@@ -88,7 +88,7 @@ rule caption_frames:
         compute=compute_flags,
         schema=TEXT_VERSIONS["texts"],
     shell:
-        "hhvad generate-texts"
+        "hhvad caption-frames"
         " --frames {input.frames:q}"
         " --model {params.path:q}"
         " --model-name {wildcards.model:q}"

@@ -38,10 +38,10 @@ def add_commands(commands: Any) -> None:
     p.set_defaults(run=_capture_heads)
 
     p = commands.add_parser(
-        "generate-texts",
-        help="have a model describe each segment",
+        "caption-frames",
+        help="have a model describe the frames of each segment",
         description="Show a model each segment's frames and the prompt, and keep what it writes, "
-        "greedily: a line a segment, those cut at the limit marked.",
+        "greedily: a line per segment, those cut at the limit marked.",
     )
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
     _add_model(p)
@@ -56,7 +56,7 @@ def add_commands(commands: Any) -> None:
     )
     p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
     p.add_argument("--out", required=True, type=Path, metavar="JSONL")
-    p.set_defaults(run=_generate_texts)
+    p.set_defaults(run=_caption_frames)
 
     p = commands.add_parser(
         "complete-texts",
@@ -197,7 +197,7 @@ def _capture_heads(arguments: argparse.Namespace) -> None:
     _ask(arguments, {"task": "capture", "about": request.frames, **asdict(request)})
 
 
-def _generate_texts(arguments: argparse.Namespace) -> None:
+def _caption_frames(arguments: argparse.Namespace) -> None:
     from hhvad.mllm.tasks.generate import Request
 
     if not arguments.frames.is_file():
