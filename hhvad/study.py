@@ -206,6 +206,11 @@ class Study:
             for captioner in self.lavad(name).captioners
         }
 
+    @cached_property
+    def multimodal(self) -> list[str]:
+        """The models that are shown frames and asked about them."""
+        return list(dict.fromkeys(model for model, _ in [*self.prompts, *self.captions]))
+
     def segment_length(self, method: str) -> int:
         """The frames to which one score of a method applies."""
         settings = self.methods[method]
@@ -234,13 +239,15 @@ class Study:
     def check_of(self, model: str) -> dict[str, Any]:
         """What a model must be able to do, as arguments of hhvad.mllm.check.check_model."""
         prompts = [prompt for (name, _), prompt in self.prompts.items() if name == model]
+        captions = [caption for (name, _), caption in self.captions.items() if name == model]
+        frames = [self.config.sampling.frames_per_segment for _ in prompts]
         return {
             "dtype": self.models[model].dtype,
             "device": self.config.compute.device,
-            "frames": self.config.sampling.frames_per_segment,
+            "frames": max(frames + [caption.frames_shown for caption in captions]),
             "size": self.size(model),
-            "prompts": [prompt.text for prompt in prompts],
-            "system": max((prompt.system for prompt in prompts), key=len),
+            "prompts": [prompt.text for prompt in prompts] + [c.prompt for c in captions],
+            "system": max((prompt.system for prompt in prompts), key=len, default=""),
         }
 
     # --- the checks that no single value can fail -------------------------------------------------

@@ -89,7 +89,7 @@ def check_commands(study: Study, stamps: Mapping[str, str], here: bool) -> list[
     here: jobs run on this machine; else the device is not looked for on it.
     """
     commands = []
-    for name in dict.fromkeys(model for model, _ in study.prompts):
+    for name in study.multimodal:
         wanted = {**study.check_of(name), "stamp": stamps[name], "host": platform.node()}
         wanted["device"] = wanted["device"] if here else "cpu"
         out = study.results / f"models/{name}.json"

@@ -76,7 +76,7 @@ def _check_config(arguments: argparse.Namespace) -> None:
     if arguments.deep:
         from hhvad.mllm.check import check_model
 
-        for name in dict.fromkeys(model for model, _ in study.prompts):
+        for name in study.multimodal:
             check_model(study.models[name].path, **study.check_of(name))
     methods = ", ".join(f"{name} ({method.kind})" for name, method in study.methods.items())
     print(

@@ -271,6 +271,10 @@ def test_lavad_needs_no_calibration_videos(folder):
     assert study.captions == {("m", "caption"): study.lavad("a").caption}
     assert study.questions["a"].ratings["rate-any"] == "How bad?"
     assert study.segment_length("a") == 16
+    assert study.multimodal == ["m"]
+    checked = study.check_of("m")
+    assert (checked["frames"], checked["system"]) == (1, "")
+    assert checked["prompts"] == ["Describe this picture in one sentence."]
     assert study.lavad("a").neighbours.share == 0.15
 
 
