@@ -38,7 +38,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _plot_video(arguments: argparse.Namespace) -> None:
-    import numpy as np
 
     from hhvad import sheet
     from hhvad.artifacts import probe, scores
@@ -55,11 +54,11 @@ def _plot_video(arguments: argparse.Namespace) -> None:
     if arguments.annotated is not None:
         events = sheet.parse_events(arguments.annotated, f"video {arguments.video}")
         row = Video(arguments.video, arguments.path, "test", events=events)
-        spans = sheet.event_frames(row, info.fps, info.frames)
-        annotated = [(info.seconds(start), info.seconds(end)) for start, end in spans]
+        spans = sheet.event_frames(row, info)
+        annotated = [(info.seconds(start), info.times.until(end)) for start, end in spans]
     figure = plots.video(
         arguments.video,
-        np.vectorize(info.seconds)(bounds),
+        info.times.all_seconds(bounds),
         score,
         smoothed,
         tau=locator_file.read(arguments.locator).tau,
@@ -119,7 +118,7 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
         info = probe.read(Path(arguments.probes_folder) / f"{video.video}.json")
         file = Path(arguments.scores_folder) / f"{video.video}.tsv"
         bounds, (smoothed,) = scores.read_video(file, ("smoothed",))
-        events = sheet.event_frames(video, info.fps, info.frames)
+        events = sheet.event_frames(video, info)
         values.append(smoothed)
         counts.append(locator.frame_counts(bounds, events))
     if not values:

@@ -70,7 +70,7 @@ def _probe_video(arguments: argparse.Namespace) -> None:
     events = sheet.parse_events(arguments.events, "--events")
     info = probe(arguments.path, arguments.timeout)
     row = Video(arguments.video, arguments.path, "test", "anomaly", events=events)
-    sheet.event_frames(row, info.fps, info.frames)
+    sheet.event_frames(row, info)
     write_json(arguments.out, info.to_json(arguments.video))
 
 

@@ -20,19 +20,18 @@ import os
 import queue
 import resource
 import signal
-import statistics
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from datetime import UTC, datetime
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import HHVADError, VideoError
 from hhvad.media.probe import fingerprint
+from hhvad.media.time import FrameTimes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,14 +42,18 @@ if TYPE_CHECKING:
 MAX_SIDE = 16384  # pixels; a header that claims more is damaged
 MAX_PIXELS = 64_000_000
 MAX_MEMORY = 8 * 2**30  # bytes that this process may allocate
+# Seconds by which the video must start after the sound for that to be kept: less is what encoders
+# and containers leave there.
+LATE = Fraction(1, 10)
+FIRST_YEAR = 1990  # a creation time before that is a clock that was never set
 _AHEAD = 32 * 2**20  # bytes of pictures that are decoded ahead
 _DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
 
-_OPEN = {
+_OPEN: dict[str, Any] = {
     "options": {
         "protocol_whitelist": "file",
-        "format_whitelist": "asf,avi,dhav,dv,flv,h264,hevc,ivf,matroska,webm,mov,mp4,mpeg,mpegts,"
-        "mpegvideo,mxf,nut,obu,ogg,rm,wtv",
+        "format_whitelist": "asf,avi,dhav,dv,flv,gif,h264,hevc,ivf,matroska,webm,mjpeg,mov,mp4,"
+        "mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,wtv",
     },
     "metadata_errors": "replace",
 }
@@ -65,9 +68,9 @@ def main() -> None:
     output = _take_output()
     try:
         if job.pop("do") == "probe":
-            answer: dict[str, Any] = {"done": asdict(probe(**job))}
+            answer: dict[str, Any] = {"done": probe(**job).to_json("")}
         else:
-            sample(info=Probe(**job.pop("info")), **job)
+            sample(info=Probe.from_json(job.pop("info")), **job)
             answer = {"done": None}
     except HHVADError as error:
         message = " ".join(str(error).split())
@@ -209,6 +212,15 @@ def pictures(path: str, info: Probe, indices: Sequence[int], threads: int = 1) -
         raise AssertionError("a picture that nobody asked for")
 
 
+class _Packets(NamedTuple):
+    """What a file's packets say: of its video stream, and from when to when any stream goes."""
+
+    shown: list[tuple[int | None, int | None]]  # pts and dts of those that an edit list does show
+    total: int
+    earliest: Fraction  # seconds on the container's clock
+    latest: Fraction
+
+
 def probe(path: str) -> Probe:
     """hhvad.media.probe.probe says what this does."""
     import av
@@ -227,43 +239,65 @@ def probe(path: str) -> Probe:
                 raise VideoError(f"its header claims {rate} frames a second; it is damaged")
             unit = stream.time_base or Fraction(0)
             kind = container.format.name
-            promised, length = stream.frames, _seconds(stream.metadata.get("DURATION", ""))
+            # A file that was cut without writing its tags anew claims its old length in them.
+            length = min(_seconds(stream.metadata.get("DURATION", "")), _length(container))
+            promised = stream.frames
             if kind == "avi":  # counts the empty packets that lengthen a frame
                 promised, length = 0, float(promised * unit)
-            # Discarded: cut off by an edit list, decoded but never shown.
-            packets = [(p.pts, p.is_discard) for p in container.demux(stream) if p.size]
+            if stream.start_time is None and stream.guessed_rate:  # raw: the codec knows its rate
+                rate = stream.guessed_rate
+            pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+            started = container.metadata.get("creation_time", "")
+            packets = _packets(container, stream)
     except av.FFmpegError as error:
         raise VideoError(f"is not a video that can be read ({error.strerror})") from error
-    if promised > len(packets):
-        raise VideoError(f"only {len(packets)} of its {promised} frames are there; it is truncated")
-    stamps = [stamp for stamp, is_discard in packets if not is_discard]
-    if not stamps:
+    # An edit list hides frames, at either end or between.
+    edited = len(packets.shown) < packets.total
+    if promised > packets.total and kind.startswith("mov"):
+        whole = _count_samples(path)
+        edited, promised = True, 0 if whole >= promised else promised
+    if promised > packets.total:
+        raise VideoError(
+            f"only {packets.total} of its {promised} frames are there; it is truncated"
+        )
+    if not packets.shown:
         raise VideoError("there are no frames in it")
     first = _first_frame(path)
-    times = sorted(stamp * unit for stamp in stamps if stamp is not None)
-    count = len(stamps)
+    stamps = _presented(packets.shown, by_dts=kind == "avi")
     if (
         codec not in _FRAME_PER_PACKET
-        or len(times) < count
-        or first.pts * unit != times[0]
+        or stamps is None
+        or first.pts != stamps[0]
         or first.interlaced_frame
+        or edited
     ):
-        count = _count(path, expected=None)
-    rate = _average_rate(rate, times)
-    if times and length > times[-1] + max(1, 2 / rate):
+        decoded = [frame.pts for frame in _frames(path, 1, None)]
+        if not (kind == "avi" and stamps is not None and len(stamps) == len(decoded)):
+            stamps = None if None in decoded else decoded
+        count = len(decoded)
+    else:
+        count = len(stamps)
+    if length > packets.latest + max(1, 2 / rate):
         raise VideoError(
-            f"only {float(times[-1]):.1f} of its {length:.1f} seconds are there; it is truncated"
+            f"only {float(packets.latest):.1f} of its {length:.1f} seconds are there; "
+            "it is truncated"
         )
-    rotation = -int(first.rotation) % 360
-    if rotation % 90:
-        raise VideoError(f"its picture is to be turned by {rotation} degrees, no right angle")
-    if rotation % 180:
-        width, height = height, width
+    if stamps:
+        late = stamps[0] * unit - packets.earliest
+        times = FrameTimes.of(stamps, unit, rate, late if late >= LATE else Fraction(0))
+    else:
+        times = FrameTimes(count, rate)
+    rate = _average_rate(rate, times)
+    orientation = _orientation(first)
+    if orientation.rotation % 180:
+        width, height, pixel_aspect = height, width, 1 / pixel_aspect
     size = Path(path).stat().st_size
     decord = (
-        rotation == 0
+        orientation == UPRIGHT
         and kind.startswith(("mov", "matroska"))  # elsewhere it loses frames
-        and len(set(times)) == count
+        and not edited
+        and stamps is not None
+        and len(set(stamps)) == count
         and size + count * width * height * 3 <= _DECORD_MEMORY
         and _count(path, count) == count  # whole: decord does not tell what it made up
         and _decord_agrees(path, count, _picture(first, height, width))
@@ -274,27 +308,123 @@ def probe(path: str) -> Probe:
         frames=count,
         width=width,
         height=height,
-        duration=float(times[-1] - times[0] + 1 / rate if times else count / rate),
+        duration=times.seconds(count),
         codec=codec,
-        rotation=rotation,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        pixel_aspect=str(pixel_aspect if Fraction(1, 10) <= pixel_aspect <= 10 else 1),
         decoder="decord" if decord else "pyav",
         bytes=size,
         fingerprint=fingerprint(path),
+        started=_utc(started),
+        times=times,
     )
 
 
-def _average_rate(claimed: Fraction, times: list[Fraction]) -> Fraction:
+def _packets(container: Any, stream: Any) -> _Packets:
+    """Read all packets of a file. Raises VideoError where the container knows of lost ones."""
+    shown, count, latest = [], 0, Fraction(0)
+    starts: dict[int, Fraction] = {}
+    checked = _Checked()
+    for packet in container.demux():
+        if not packet.size:
+            continue
+        if packet.stream.index == stream.index:
+            checked.see(packet)
+            count += 1
+            if not packet.is_discard:  # cut off by an edit list, decoded but never shown
+                shown.append((packet.pts, packet.dts))
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is None or not packet.time_base or packet.stream.type not in ("video", "audio"):
+            continue
+        if not packet.is_discard:
+            starts.setdefault(packet.stream.index, stamp * packet.time_base)
+        latest = max(latest, (stamp + (packet.duration or 0)) * packet.time_base)
+    checked.end()
+    return _Packets(shown, count, min(starts.values(), default=Fraction(0)), latest)
+
+
+class _Checked:
+    """Whether the container knows of lost data in the packets of a stream, seen one by one.
+
+    Where recordings are appended to each other, a transport stream's counters jump, as if packets
+    were lost: a picture before its clock steps back is not taken for damaged.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.suspect: Any = None
+
+    def see(self, packet: Any) -> None:
+        """Raise VideoError where the packet before this one is damaged."""
+        before, self.suspect = self.suspect, packet if packet.is_corrupt else None
+        if before is not None and not (
+            before.dts is not None and packet.dts is not None and packet.dts < before.dts
+        ):
+            self._refuse(self.count - 1)
+        self.count += 1
+
+    def end(self) -> None:
+        """Raise VideoError where the last packet is damaged."""
+        if self.suspect is not None:
+            self._refuse(self.count - 1)
+
+    def _refuse(self, packet: int) -> None:
+        raise VideoError(f"data is lost in its picture {packet} (as stored); it is damaged")
+
+
+def _presented(packets: list[tuple[int | None, int | None]], *, by_dts: bool) -> list[int] | None:
+    """Stamps of packets (pts, dts) in the order in which they are shown; None where one has none.
+
+    They are sorted within each stretch of a clock that steps on: where that goes back, recordings
+    were appended to each other. by_dts: the container (AVI) knows no other times.
+    """
+    stretches: list[list[int]] = [[]]
+    clock = None
+    for pts, dts in packets:
+        stamp = dts if by_dts else pts
+        if stamp is None:
+            return None
+        if clock is not None and dts is not None and dts < clock:
+            stretches.append([])
+        clock = clock if dts is None else dts
+        stretches[-1].append(stamp)
+    return [stamp for stretch in stretches for stamp in sorted(stretch)]
+
+
+def _count_samples(path: str) -> int:
+    """How many frames an MP4 has, those included that its edit list hides."""
+    import av
+
+    opening = {**_OPEN, "options": {**_OPEN["options"], "ignore_editlist": "1"}}
+    with av.open(path, **opening) as container:
+        return sum(1 for packet in container.demux(_video_stream(container)) if packet.size)
+
+
+def _average_rate(claimed: Fraction, times: FrameTimes) -> Fraction:
     """Frames a second: as claimed, unless neither the mean nor the median interval bears it out.
 
     A variable rate moves both; a jump of the clock in a recording moves the mean alone.
     """
-    intervals = [b - a for a, b in pairwise(times)]
-    if not intervals or times[0] == times[-1]:
+    import numpy as np
+
+    intervals = np.diff(times.all_seconds(np.arange(times.count)))
+    if not intervals.any():
         return claimed
-    mean, median = (times[-1] - times[0]) / len(intervals), statistics.median(intervals)
+    mean, median = float(intervals.mean()), float(np.median(intervals))
     if any(abs(interval * claimed - 1) <= 0.01 for interval in (mean, median)):
         return claimed
-    return (1 / mean).limit_denominator(100_000)
+    return Fraction(1 / mean).limit_denominator(100_000)
+
+
+def _utc(text: str) -> str | None:
+    """A container's creation time as ISO 8601 in UTC; None where it is none, or a clock's zero."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time.isoformat() if time.year >= FIRST_YEAR else None
 
 
 def _video_stream(container: Any) -> Any:
@@ -306,6 +436,11 @@ def _video_stream(container: Any) -> Any:
     if stream.codec_context is None:
         raise VideoError("its codec is unknown to this build of ffmpeg")
     return stream
+
+
+def _length(container: Any) -> float:
+    """Seconds to the end of the file as its header claims; 0 where it claims nothing."""
+    return float((container.duration or 0) + max(0, container.start_time or 0)) / 1e6
 
 
 def _seconds(text: str) -> float:
@@ -420,7 +555,10 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
             stream = _video_stream(container)
             stream.codec_context.thread_count = threads
             stream.thread_type = "AUTO"
+            checked = _Checked()
             for packet in container.demux(stream):
+                if packet.size:
+                    checked.see(packet)
                 try:
                     decoded = packet.decode()
                 except av.FFmpegError as error:
@@ -432,6 +570,7 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
                     count += not frame.is_corrupt
                     if not damage:
                         yield frame
+            checked.end()
     except av.FFmpegError as error:
         damage = damage or f" ({error.strerror})"
     if damage or (expected is not None and count < expected):
@@ -439,6 +578,46 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
         raise VideoError(f"only {count} of {of} frames decode{damage}; it is damaged or truncated")
     if expected is not None and count > expected:
         raise VideoError(f"it holds {count} frames, the probe counted {expected}; probe it again")
+
+
+class Orientation(NamedTuple):
+    """How a stored picture becomes upright: degrees clockwise, then mirrored left to right."""
+
+    rotation: int
+    mirrored: bool
+
+
+UPRIGHT = Orientation(0, False)
+
+# By the signs of the display matrix's a, b, c, d: pixel (x, y) is shown at (ax + cy, bx + dy).
+_ORIENTATIONS = {
+    (1, 0, 0, 1): UPRIGHT,
+    (0, 1, -1, 0): Orientation(90, False),
+    (-1, 0, 0, -1): Orientation(180, False),
+    (0, -1, 1, 0): Orientation(270, False),
+    (-1, 0, 0, 1): Orientation(0, True),
+    (0, 1, 1, 0): Orientation(90, True),
+    (1, 0, 0, -1): Orientation(180, True),
+    (0, -1, -1, 0): Orientation(270, True),
+    (0, 0, 0, 0): UPRIGHT,
+}
+
+
+def _orientation(frame: Any) -> Orientation:
+    """How a frame is to be turned. Raises VideoError where that is by no right angle."""
+    import numpy as np
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return UPRIGHT
+    matrix = np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].astype(np.float64)
+    small = np.abs(matrix) < 0.02 * np.abs(matrix).max()  # turned by less than a degree
+    found = _ORIENTATIONS.get(tuple(np.where(small, 0, np.sign(matrix)).astype(int).tolist()))
+    if found is None:
+        degrees = -int(frame.rotation) % 360
+        raise VideoError(f"its picture is to be turned by {degrees} degrees, no right angle")
+    return found
 
 
 def _picture(frame: Any, height: int, width: int, convert: Any = None) -> Picture:
@@ -449,13 +628,14 @@ def _picture(frame: Any, height: int, width: int, convert: Any = None) -> Pictur
     import numpy as np
     from av.video.reformatter import VideoReformatter
 
-    turns = int(frame.rotation) // 90 % 4
-    if turns % 2:
+    rotation, mirrored = _orientation(frame)
+    if rotation % 180:
         height, width = width, height
     convert = convert or VideoReformatter()
     plane = convert.reformat(frame, width=width, height=height, format="rgb24").planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)  # padded at their ends
-    return np.ascontiguousarray(np.rot90(rows[:, : width * 3].reshape(height, width, 3), turns))
+    upright = np.rot90(rows[:, : width * 3].reshape(height, width, 3), -rotation // 90)
+    return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def probe(path: str | Path, timeout: float = 60.0) -> Probe:
     or not probed within `timeout` seconds.
     """
     _require_file(path)
-    return Probe(**_in_child(path, {"do": "probe"}, timeout))
+    return Probe.from_json(_in_child(path, {"do": "probe"}, timeout))
 
 
 def sample_frames(
@@ -83,12 +83,13 @@ def sample_frames(
     end = time.monotonic() + timeout
     try:
         try:
-            _in_child(path, {**job, "info": asdict(info)}, timeout)
+            _in_child(path, {**job, "info": info.to_json(video)}, timeout)
         except VideoError:
             left = end - time.monotonic()
             if info.decoder != "decord" or left <= 0:
                 raise
-            _in_child(path, {**job, "info": asdict(replace(info, decoder="pyav"))}, left)
+            pyav = replace(info, decoder="pyav")
+            _in_child(path, {**job, "info": pyav.to_json(video)}, left)
     finally:
         sweep(out)
 

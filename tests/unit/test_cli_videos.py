@@ -88,7 +88,7 @@ def test_same_video_same_bytes(probed, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--view", "all"], "invalid choice: 'all'"),
+        (["--view", "all"], "view is 'all'; it is one of video, segments"),
         (["--view", "video", "--frames-per-segment", "0"], "'0' is not a whole number from 1"),
         (["--view", "video", "--size", "0", "5"], "'0' is not a whole number"),
         (["--view", "video", "--timeout", "nan"], "'nan' is not a number of seconds"),
