@@ -23,6 +23,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import HHVADError, VideoError
+from hhvad.media import transport
 from hhvad.media.probe import fingerprint
 from hhvad.media.time import FrameTimes
 
@@ -46,6 +48,7 @@ MAX_MEMORY = 8 * 2**30  # bytes that this process may allocate
 # and containers leave there.
 LATE = Fraction(1, 10)
 FIRST_YEAR = 1990  # a creation time before that is a clock that was never set
+_NEAR_JOIN = 20 * 204  # bytes
 _AHEAD = 32 * 2**20  # bytes of pictures that are decoded ahead
 _DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
 
@@ -219,6 +222,7 @@ class _Packets(NamedTuple):
     total: int
     earliest: Fraction  # seconds on the container's clock
     latest: Fraction
+    joins: list[int]  # bytes at which its clock steps back
 
 
 def probe(path: str) -> Probe:
@@ -249,6 +253,8 @@ def probe(path: str) -> Probe:
             pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
             started = container.metadata.get("creation_time", "")
             packets = _packets(container, stream)
+            if kind == "mpegts":
+                _refuse_losses(path, stream.id, packets.joins)
     except av.FFmpegError as error:
         raise VideoError(f"is not a video that can be read ({error.strerror})") from error
     # An edit list hides frames, at either end or between.
@@ -288,6 +294,8 @@ def probe(path: str) -> Probe:
     else:
         times = FrameTimes(count, rate)
     rate = _average_rate(rate, times)
+    if not times.is_constant:
+        times = replace(times, rate=rate)
     orientation = _orientation(first)
     if orientation.rotation % 180:
         width, height, pixel_aspect = height, width, 1 / pixel_aspect
@@ -322,15 +330,18 @@ def probe(path: str) -> Probe:
 
 
 def _packets(container: Any, stream: Any) -> _Packets:
-    """Read all packets of a file. Raises VideoError where the container knows of lost ones."""
+    """Read all packets of a file."""
     shown, count, latest = [], 0, Fraction(0)
     starts: dict[int, Fraction] = {}
-    checked = _Checked()
+    joins: list[int] = []
+    clock = None
     for packet in container.demux():
         if not packet.size:
             continue
         if packet.stream.index == stream.index:
-            checked.see(packet)
+            if clock is not None and packet.dts is not None and packet.dts < clock:
+                joins.append(packet.pos or 0)
+            clock = clock if packet.dts is None else packet.dts
             count += 1
             if not packet.is_discard:  # cut off by an edit list, decoded but never shown
                 shown.append((packet.pts, packet.dts))
@@ -340,37 +351,17 @@ def _packets(container: Any, stream: Any) -> _Packets:
         if not packet.is_discard:
             starts.setdefault(packet.stream.index, stamp * packet.time_base)
         latest = max(latest, (stamp + (packet.duration or 0)) * packet.time_base)
-    checked.end()
-    return _Packets(shown, count, min(starts.values(), default=Fraction(0)), latest)
+    return _Packets(shown, count, min(starts.values(), default=Fraction(0)), latest, joins)
 
 
-class _Checked:
-    """Whether the container knows of lost data in the packets of a stream, seen one by one.
+def _refuse_losses(path: str, stream: int, joins: list[int]) -> None:
+    """Raise VideoError where packets of a transport stream are lost.
 
-    Where recordings are appended to each other, a transport stream's counters jump, as if packets
-    were lost: a picture before its clock steps back is not taken for damaged.
+    joins: where in the file recordings were appended to each other: there its counter jumps, too.
     """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.suspect: Any = None
-
-    def see(self, packet: Any) -> None:
-        """Raise VideoError where the packet before this one is damaged."""
-        before, self.suspect = self.suspect, packet if packet.is_corrupt else None
-        if before is not None and not (
-            before.dts is not None and packet.dts is not None and packet.dts < before.dts
-        ):
-            self._refuse(self.count - 1)
-        self.count += 1
-
-    def end(self) -> None:
-        """Raise VideoError where the last packet is damaged."""
-        if self.suspect is not None:
-            self._refuse(self.count - 1)
-
-    def _refuse(self, packet: int) -> None:
-        raise VideoError(f"data is lost in its picture {packet} (as stored); it is damaged")
+    for at in transport.losses(path, stream):
+        if not any(abs(at - join) <= _NEAR_JOIN for join in joins):
+            raise VideoError(f"packets of it are lost or damaged at byte {at}; it is damaged")
 
 
 def _presented(packets: list[tuple[int | None, int | None]], *, by_dts: bool) -> list[int] | None:
@@ -404,11 +395,12 @@ def _count_samples(path: str) -> int:
 def _average_rate(claimed: Fraction, times: FrameTimes) -> Fraction:
     """Frames a second: as claimed, unless neither the mean nor the median interval bears it out.
 
-    A variable rate moves both; a jump of the clock in a recording moves the mean alone.
+    A variable rate moves both. Gaps count for neither.
     """
     import numpy as np
 
     intervals = np.diff(times.all_seconds(np.arange(times.count)))
+    intervals = np.delete(intervals, [gap.frame - 1 for gap in times.gaps])
     if not intervals.any():
         return claimed
     mean, median = float(intervals.mean()), float(np.median(intervals))
@@ -555,10 +547,7 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
             stream = _video_stream(container)
             stream.codec_context.thread_count = threads
             stream.thread_type = "AUTO"
-            checked = _Checked()
             for packet in container.demux(stream):
-                if packet.size:
-                    checked.see(packet)
                 try:
                     decoded = packet.decode()
                 except av.FFmpegError as error:
@@ -570,7 +559,6 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
                     count += not frame.is_corrupt
                     if not damage:
                         yield frame
-            checked.end()
     except av.FFmpegError as error:
         damage = damage or f" ({error.strerror})"
     if damage or (expected is not None and count < expected):
