@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add probe-video and sample-frames."""
+    """Add probe-video, sample-frames and sample-thumbnails."""
     probe = commands.add_parser(
         "probe-video",
         help="read what a video file is",
@@ -42,6 +43,21 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
     sample.add_argument("--out", required=True, metavar="H5")
     sample.set_defaults(run=_sample_frames)
+
+    small = commands.add_parser(
+        "sample-thumbnails",
+        help="keep small pictures of a video",
+        description="Write up to N small pictures at even distances, upright, in the shape in "
+        "which the video is shown, as HDF5. Pictures that cannot be had are left out.",
+    )
+    small.add_argument("--video", required=True, metavar="ID")
+    small.add_argument("--path", required=True, help="the video file")
+    small.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
+    small.add_argument("--count", type=_count, required=True, metavar="N", help="how many")
+    small.add_argument("--width", type=_count, required=True, metavar="N", help="in pixels")
+    small.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
+    small.add_argument("--out", required=True, metavar="H5")
+    small.set_defaults(run=_sample_thumbnails)
 
 
 def _count(text: str) -> int:
@@ -90,3 +106,25 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         timeout=arguments.timeout,
     )
+
+
+def _sample_thumbnails(arguments: argparse.Namespace) -> None:
+    from hhvad.artifacts import hdf5, probe
+    from hhvad.media.probe import sample_thumbnails
+
+    info = probe.read(arguments.probe)
+    sample_thumbnails(
+        arguments.path,
+        info,
+        arguments.out,
+        video=arguments.video,
+        count=arguments.count,
+        width=arguments.width,
+        timeout=arguments.timeout,
+    )
+    found = len(hdf5.read(arguments.out, "thumbnails", ("frames",))["frames"])
+    if found < min(arguments.count, info.frames):
+        print(
+            f"hhvad: note: {arguments.path}: only {found} of its thumbnails decode",
+            file=sys.stderr,
+        )

@@ -22,7 +22,9 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -70,10 +72,12 @@ def main() -> None:
     _limit(job.pop("timeout"))
     output = _take_output()
     try:
-        if job.pop("do") == "probe":
+        doing = job.pop("do")
+        if doing == "probe":
             answer: dict[str, Any] = {"done": probe(**job).to_json("")}
         else:
-            sample(info=Probe.from_json(job.pop("info")), **job)
+            work: Any = {"sample": sample, "thumbnails": thumbnails}[doing]
+            work(info=Probe.from_json(job.pop("info")), **job)
             answer = {"done": None}
     except HHVADError as error:
         message = " ".join(str(error).split())
@@ -169,6 +173,42 @@ def sample(
             if column == frames_per_segment - 1:
                 target[row] = batch
                 check()
+
+
+def thumbnails(
+    path: str, info: Probe, out: str, video: str, count: int, width: int, seconds: float
+) -> None:
+    """Write the artifact `thumbnails`; hhvad.media.probe.sample_thumbnails says what it is.
+
+    seconds: after which no more pictures are waited for.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.media import samplers as sampling
+
+    end = time.monotonic() + seconds
+    wanted = sampling.uniform(0, info.frames, min(count, info.frames)).tolist()
+    aspect = float(Fraction(info.pixel_aspect)) * info.width / info.height
+    size = (width, max(1, round(width / aspect)))
+    small: list[Picture] = []
+    with suppress(VideoError):
+        for picture in pictures(path, info, wanted):
+            small.append(np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX)))
+            if len(small) == len(wanted) or time.monotonic() > end:
+                break
+    if not small and info.decoder == "decord":
+        raise VideoError("decord decodes none of it")
+    kept = np.array(wanted[: len(small)], dtype=np.int64)
+    arrays: dict[str, Any] = {
+        "pictures": np.stack(small) if small else np.zeros((0, size[1], size[0], 3), np.uint8),
+        "frames": kept,
+        "seconds": info.times.all_seconds(kept),
+    }
+    source = {"bytes": info.bytes, "fingerprint": info.fingerprint}
+    given = {"video": video, "count": count, "width": width, "source": source}
+    artifacts.write(out, "thumbnails", arrays, given)
 
 
 def _in_thread(items: Iterable[Any], ahead: int) -> Iterator[Any]:
