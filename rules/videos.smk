@@ -47,7 +47,7 @@ rule sample_thumbnails:
         runtime=sample_minutes,
     params:
         path=video_path,
-        count=24,
+        pictures=24,
         width=320,
         schema=SCHEMA_VERSIONS["thumbnails"],
         timeout=time_limit,
@@ -56,7 +56,7 @@ rule sample_thumbnails:
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
         " --probe {input.probe:q}"
-        " --count {params.count}"
+        " --count {params.pictures}"
         " --width {params.width}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"

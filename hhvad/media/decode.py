@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -35,7 +35,7 @@ from hhvad.artifacts.probe import Probe
 from hhvad.errors import HHVADError, VideoError
 from hhvad.media import transport
 from hhvad.media.probe import fingerprint
-from hhvad.media.time import FrameTimes
+from hhvad.media.time import FrameTimes, utc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -455,8 +455,7 @@ def _utc(text: str) -> str | None:
         time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return time.isoformat() if time.year >= FIRST_YEAR else None
+    return utc(time) if time.year >= FIRST_YEAR else None
 
 
 def _video_stream(container: Any) -> Any:

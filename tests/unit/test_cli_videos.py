@@ -12,8 +12,10 @@ from PIL import Image
 
 from hhvad.artifacts import hdf5 as artifacts
 from hhvad.artifacts.probe import read as read_probe
+from hhvad.artifacts.scores import write as write_scores
 from hhvad.cli import main
 from hhvad.files import read_json, read_tsv, write_json
+from hhvad.localization.locator import Locator
 from hhvad.media import probe as video
 from hhvad.sheet import COLUMNS, read
 
@@ -260,3 +262,29 @@ def test_thumbnails_of_any_file_that_can_be_sampled(tmp_path, name):
     assert run("probe-video", *PROBE, "--path", path, "--out", probe) == 0
     assert thumbnails(path, probe, out) == 0
     assert artifacts.read(out, "thumbnails")["frames"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "started"),
+    [
+        (["--start-pattern", "%Y%m%d_%H%M%S"], "2026-11-25T14:00:00+00:00"),
+        (["--start-pattern", "other_%Y%m%d"], None),
+        ([], None),
+    ],
+)
+def test_the_start_of_a_recording_is_carried_to_its_events(tmp_path, words, started):
+    path = write_numbered(tmp_path / "gate_20261125_140000.mp4", 96, 24)
+    probe = tmp_path / "a.json"
+    assert run("probe-video", *PROBE, "--path", path, "--out", probe, *words) == 0
+    assert read_json(probe)["started"] == started
+    scores = tmp_path / "scores.tsv"
+    write_scores(scores, np.array([[0, 48], [48, 96]]), np.array([0.0, 1.0]))
+    write_json(tmp_path / "locator.json", Locator(0.1, 0.5).to_json())
+    events = tmp_path / "events.json"
+    given = ("--video", "a", "--method", "m", "--scores", scores, "--probe", probe)
+    given += ("--locator", tmp_path / "locator.json", "--out-scores", tmp_path / "s.tsv")
+    given += ("--out-events", tmp_path / "e.tsv", "--out-json", events)
+    assert run("localize-events", *given) == 0
+    (event,) = read_json(events)["events"]
+    assert (event["start_seconds"], event["end_seconds"]) == (2, 4)
+    assert event.get("started_at") == (started and "2026-11-25T14:00:02+00:00")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from probes import make_probe, write_probe
 
 from hhvad.artifacts import probe
-from hhvad.errors import ArtifactError
+from hhvad.errors import ArtifactError, ConfigError
 from hhvad.files import read_json, write_json
-from hhvad.media.time import FrameTimes, Gap
+from hhvad.media.time import FrameTimes, Gap, start_in_name
 from hhvad.records import Video
 from hhvad.sheet import event_frames, parse_events
 
@@ -176,3 +176,24 @@ def test_the_wall_clock_goes_with_the_times():
     info = make_probe(100, 25, started="2026-11-25T22:59:58+00:00")
     assert info.clock(3.6) == "2026-11-25T23:00:01+00:00"
     assert make_probe(100).clock(3.6) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "start"),
+    [
+        ("cam1_20261125-140506.mp4", "%Y%m%d-%H%M%S", "2026-11-25T14:05:06+00:00"),
+        ("front 2026-11-25.mkv", "front %Y-%m-%d", "2026-11-25T00:00:00+00:00"),
+        ("20261125140506250.avi", "%Y%m%d%H%M%S%f", "2026-11-25T14:05:06.250000+00:00"),
+        ("a_25.11.2026_14+0200.ts", "%d.%m.%Y_%H%z", "2026-11-25T12:00:00+00:00"),
+        ("20261399-140506.mp4", "%Y%m%d-%H%M%S", None),
+        ("holiday.mp4", "%Y%m%d", None),
+    ],
+)
+def test_a_file_name_tells_the_start(name, pattern, start):
+    assert start_in_name(name, pattern) == start
+
+
+@pytest.mark.parametrize("pattern", ["cam", "%H%M%S", "%Y%m%d %q", "%Y%m%d%Y", "%Y%m%d%"])
+def test_a_pattern_that_says_no_day_is_refused(pattern):
+    with pytest.raises(ConfigError, match="start pattern"):
+        start_in_name("cam.mp4", pattern)
