@@ -14,13 +14,17 @@ import json
 import shutil
 import tempfile
 import time
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from hhvad import sheet
+from hhvad.artifacts.probe import Probe
 from hhvad.files import write_tsv
 from hhvad.localization.locator import Locator
+from hhvad.media.time import FrameTimes
 from hhvad.viewer import page
 
 FPS, FRAMES, SEGMENT = 25, 12_000, 200
@@ -74,14 +78,16 @@ def write_study(root: Path, videos: int, events: int) -> Path:
         (results / name).mkdir(parents=True)
     locator = Locator(1.0, 0.5, how="made up").to_json()
     (results / "locator/headhunt.json").write_text(json.dumps(locator))
-    probe = {
-        "fps": FPS, "fps_fraction": str(FPS), "frames": FRAMES, "width": 640, "height": 360,
-        "duration": FRAMES / FPS, "codec": "h264", "rotation": 0, "decoder": "pyav", "bytes": 1,
-    }  # fmt: skip
+    times = FrameTimes(FRAMES, Fraction(FPS))
+    probe = Probe(
+        fps=FPS, fps_fraction=str(FPS), frames=FRAMES, width=640, height=360,
+        duration=FRAMES / FPS, codec="h264", rotation=0, mirrored=False, pixel_aspect="1",
+        decoder="pyav", bytes=1, fingerprint="", started=None, times=times,
+    )  # fmt: skip
     rows = []
     for number in range(videos):
         name = f"camera-{number % 97:02d}-{number:05d}"
-        about = {"video": name, **probe, "fingerprint": f"{number:016x}"}
+        about = replace(probe, fingerprint=f"{number:016x}").to_json(name)
         (results / f"probe/{name}.json").write_text(json.dumps(about))
         found = []
         for start in rng.integers(0, 1500, events) + np.arange(events) * FRAMES // events:

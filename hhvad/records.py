@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from hhvad.artifacts.probe import Probe
 
 SPLITS = ("calibration", "validation", "test")
 LABELS = ("normal", "anomaly")
@@ -34,11 +37,11 @@ class Interval:
     end: float
     unit: str = "frames"  # or "seconds"
 
-    def frames(self, fps: float) -> tuple[int, int]:
-        """The interval in frames, [start, end): seconds are rounded to the nearest frame."""
+    def frames(self, probe: Probe) -> tuple[int, int]:
+        """The interval in frames [start, end) of a video; seconds become the nearest frame."""
         if self.unit == "frames":
             return int(self.start), int(self.end)
-        return round(self.start * fps), round(self.end * fps)
+        return probe.frame(self.start), probe.frame(self.end)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from hhvad.artifacts.probe import Probe
 from hhvad.errors import ArtifactError, SheetError
 from hhvad.files import parse_tsv, read_text
 from hhvad.records import LABELS, SPLITS, Interval, Video
@@ -164,14 +165,14 @@ def _format(event: Interval) -> str:
     return f"{event.start:g}s-{event.end:g}s"
 
 
-def event_frames(video: Video, fps: float, n_frames: int) -> list[tuple[int, int]]:
+def event_frames(video: Video, probe: Probe) -> list[tuple[int, int]]:
     """The annotated events of a video in frames [start, end).
 
     Raises SheetError where one ends past the end of the video, or the video has no annotation.
     """
     if video.events is None:
         raise SheetError(f"video {video.video}: it has no frame annotation; fill its events column")
-    frames = [event.frames(fps) for event in video.events]
+    n_frames, frames = probe.frames, [event.frames(probe) for event in video.events]
     for event, (start, end) in zip(video.events, frames, strict=True):
         if end > n_frames or end <= start:
             raise SheetError(

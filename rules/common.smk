@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
+from hhvad.artifacts.probe import PROBE_VERSION
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
@@ -251,7 +252,7 @@ def results_of_viewer(wildcards):
     Snakemake's time grows with the square of a job's inputs.
     """
     judged = set(STUDY.labelled if STUDY.annotated else [])
-    files = []
+    files = [f"thumbnails/{name}.h5" for name in TEST]
     for method in STUDY.methods:
         files += [f"metrics/{method}.json"] if judged else []
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]

@@ -53,7 +53,7 @@ rule report_metrics:
 rule plot_video:
     """Draw a video's scores, threshold, annotated and detected events over its thumbnails."""
     input:
-        video=video_file,
+        thumbnails="<results>/thumbnails/{video}.h5",
         scores="<results>/localization/{method}/{video}.tsv",
         events="<results>/events/{method}/{video}.tsv",
         locator="<results>/locator/{method}.json",
@@ -75,12 +75,11 @@ rule plot_video:
         mem_mb=1000,
         runtime=10,
     params:
-        path=video_path,
         annotated=video_annotation,
     shell:
         "hhvad plot-video"
         " --video {wildcards.video:q}"
-        " --path {params.path:q}"
+        " --thumbnails {input.thumbnails:q}"
         " --scores {input.scores:q}"
         " --events-detected {input.events:q}"
         " --locator {input.locator:q}"

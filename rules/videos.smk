@@ -19,11 +19,45 @@ rule probe_video:
     params:
         path=video_path,
         size=video_bytes,
+        schema=PROBE_VERSION,
         timeout=time_limit,
     shell:
         "hhvad probe-video"
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
+        " --timeout {params.timeout}"
+        " --out {output:q} 2> {log:q}"
+
+
+rule sample_thumbnails:
+    """Keep small pictures of the video, for its figures and for the page."""
+    input:
+        video=video_file,
+        probe="<results>/probe/{video}.json",
+    output:
+        "<results>/thumbnails/{video}.h5",
+    log:
+        "<logs>/sample_thumbnails/{video}.log",
+    benchmark:
+        "<benchmarks>/sample_thumbnails/{video}.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=sample_minutes,
+    params:
+        path=video_path,
+        pictures=24,
+        width=320,
+        schema=SCHEMA_VERSIONS["thumbnails"],
+        timeout=time_limit,
+    shell:
+        "hhvad sample-thumbnails"
+        " --video {wildcards.video:q}"
+        " --path {params.path:q}"
+        " --probe {input.probe:q}"
+        " --count {params.pictures}"
+        " --width {params.width}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
 

@@ -48,12 +48,15 @@ def write_numbered(
     options: dict[str, str] | None = None,
     ticks: Iterable[int] | None = None,
     quarter_turns: int = 0,
+    mirrored: bool = False,
+    pixel_aspect: Fraction | None = None,
     sound: bool = False,
 ) -> Path:
     """Write `count` numbered frames of (height, width) when upright.
 
     ticks: their times in units of 1/(10 rate).  quarter_turns: how often the stored pictures are to
-    be turned clockwise, which an MP4 says in its display matrix.
+    be turned clockwise, and mirrored: left to right after that, as an MP4's display matrix says.
+    pixel_aspect: width to height of a stored pixel.
     """
     height, width = size[::-1] if quarter_turns % 2 else size
     with av.open(str(path), "w") as container:
@@ -62,16 +65,20 @@ def write_numbered(
         unit = 1 / (Fraction(rate) * (10 if ticks else 1))
         stream.codec_context.time_base = unit
         stream.options = options or {}
+        if pixel_aspect:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if sound:
             mute(container)
         for number, tick in enumerate(ticks or range(count)):
-            picture = np.rot90(numbered_picture(number, *size), quarter_turns)
+            upright = numbered_picture(number, *size)
+            picture = np.rot90(upright[:, ::-1] if mirrored else upright, quarter_turns)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
             frame.pts, frame.time_base = tick, unit
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    if quarter_turns:
-        _turn(path, [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][quarter_turns])
+    if quarter_turns or mirrored:
+        a, b, c, d = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)][quarter_turns]
+        _turn(path, (-a, b, -c, d) if mirrored else (a, b, c, d))
     return path
 
 

@@ -16,8 +16,10 @@ damaged one its library may hang or crash.
 | scorer | arrays of the fitted estimator; experts int64 [K, 2] |
 | detector | what scorer holds; the locator is in the provenance |
 | vectors | vectors float32 [G, D], unit; of frames indices, of texts unique, first and cut |
+| thumbnails | pictures uint8 [T, h, w, 3] of square pixels; frames int64 [T]; seconds [T] |
 
-S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prompts.
+S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prompts,
+T thumbnails.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ SCHEMA_VERSIONS: dict[str, int] = {
     "scorer": 1,
     "detector": 1,
     "vectors": 1,
+    "thumbnails": 1,
 }
 
 _MAGIC = b"HHVADsum"

@@ -102,6 +102,7 @@ def _clean_captions(arguments: Namespace) -> None:
     cut = windows(
         video.frames, arguments.fps or video.fps, stride=arguments.stride,
         seconds=arguments.seconds, samples=arguments.samples, on="grid",
+        times=None if arguments.fps else video.times,
     )  # fmt: skip
     found = nearest_captions(
         cut,

@@ -73,7 +73,7 @@ def _calibrate_locator(arguments: Namespace) -> None:
         _require_end(path, found.bounds, info, probed.frames)
         video = Video(Path(path).stem, path, "validation", events=parse_events(text, path))
         try:
-            intervals = event_frames(video, probed.fps, probed.frames)
+            intervals = event_frames(video, probed)
         except SheetError as error:
             raise SheetError(f"{path}: {error}") from error
         values.append(found.scores)
@@ -125,12 +125,12 @@ def _localize_events(arguments: Namespace) -> None:
             for i, ((start, end), score, smooth) in enumerate(rows)
         ],
     )
-    events = [
+    events: list[dict[str, Any]] = [
         {
             "start_frame": event.start,
             "end_frame": event.end,
             "start_seconds": info.seconds(event.start),
-            "end_seconds": info.seconds(event.end),
+            "end_seconds": info.times.until(event.end),
             "peak_score": event.peak,
         }
         for event in settings.events(found.scores, found.bounds)
@@ -141,6 +141,9 @@ def _localize_events(arguments: Namespace) -> None:
         ("video", *columns),
         [(arguments.video, *(event[name] for name in columns)) for event in events],
     )
+    if info.started:
+        for event in events:
+            event["started_at"] = info.clock(event["start_seconds"])
     write_json(
         arguments.out_json,
         {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ def add_commands(commands: Any) -> None:
     """Add plot-video and plot-curves."""
     video = commands.add_parser("plot-video", help="draw a video's scores over its thumbnails")
     video.add_argument("--video", required=True, metavar="ID")
-    video.add_argument("--path", required=True, help="the video file")
+    video.add_argument("--thumbnails", required=True, metavar="H5", help="from sample-thumbnails")
     video.add_argument("--scores", required=True, metavar="TSV", help="from localize-events")
     video.add_argument("--events-detected", required=True, metavar="TSV")
     video.add_argument("--locator", required=True, metavar="JSON")
@@ -38,7 +37,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _plot_video(arguments: argparse.Namespace) -> None:
-    import numpy as np
 
     from hhvad import sheet
     from hhvad.artifacts import probe, scores
@@ -54,51 +52,34 @@ def _plot_video(arguments: argparse.Namespace) -> None:
     annotated = None
     if arguments.annotated is not None:
         events = sheet.parse_events(arguments.annotated, f"video {arguments.video}")
-        row = Video(arguments.video, arguments.path, "test", events=events)
-        spans = sheet.event_frames(row, info.fps, info.frames)
-        annotated = [(info.seconds(start), info.seconds(end)) for start, end in spans]
+        row = Video(arguments.video, "", "test", events=events)
+        spans = sheet.event_frames(row, info)
+        annotated = [(info.seconds(start), info.times.until(end)) for start, end in spans]
     figure = plots.video(
         arguments.video,
-        np.vectorize(info.seconds)(bounds),
+        info.times.all_seconds(bounds),
         score,
         smoothed,
         tau=locator_file.read(arguments.locator).tau,
         duration=info.seconds(info.frames),
         detected=[(float(row[columns[0]]), float(row[columns[1]])) for row in found],
         annotated=annotated,
-        thumbnails=_thumbnails(arguments.path, info.frames, info.fps),
+        thumbnails=_thumbnails(arguments.thumbnails),
     )
     plots.save(figure, arguments.out)
 
 
-def _thumbnails(path: str, n_frames: int, fps: float) -> list[tuple[float, NDArray[np.uint8]]]:
-    """Small pictures at the centres of equal parts of the video, each from the key frame before."""
-    import av
-
+def _thumbnails(path: str) -> list[tuple[float, NDArray[np.uint8]]]:
+    """Some of a file's thumbnails and their times in seconds."""
+    from hhvad.artifacts import hdf5
     from hhvad.media import samplers as sampling
 
-    pictures = []
-    try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            start = stream.start_time or 0
-            for index in sampling.uniform(0, n_frames, THUMBNAILS).tolist():
-                time = index / fps
-                if stream.time_base:
-                    container.seek(int(time / stream.time_base) + start, stream=stream)
-                frame = next(container.decode(stream), None)
-                while (
-                    frame is not None and frame.time is not None and frame.time < time - 0.5 / fps
-                ):
-                    frame = next(container.decode(stream), None)
-                if frame is None:
-                    continue
-                height = max(2, round(240 * frame.height / frame.width))
-                small = frame.reformat(width=240, height=height, format="rgb24")
-                pictures.append((time, small.to_ndarray()))
-    except (av.FFmpegError, IndexError, OSError, ValueError) as error:
-        print(f"hhvad: note: {path}: its thumbnails do not decode ({error})", file=sys.stderr)
-    return pictures
+    file = hdf5.read(path, "thumbnails", ("pictures", "seconds"))
+    count = len(file["seconds"])
+    if not count:
+        return []
+    chosen = sampling.uniform(0, count, min(THUMBNAILS, count)).tolist()
+    return [(float(file["seconds"][i]), file["pictures"][i]) for i in chosen]
 
 
 def _plot_curves(arguments: argparse.Namespace) -> None:
@@ -119,7 +100,7 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
         info = probe.read(Path(arguments.probes_folder) / f"{video.video}.json")
         file = Path(arguments.scores_folder) / f"{video.video}.tsv"
         bounds, (smoothed,) = scores.read_video(file, ("smoothed",))
-        events = sheet.event_frames(video, info.fps, info.frames)
+        events = sheet.event_frames(video, info)
         values.append(smoothed)
         counts.append(locator.frame_counts(bounds, events))
     if not values:

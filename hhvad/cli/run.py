@@ -102,7 +102,7 @@ def _check_annotations(arguments: argparse.Namespace) -> None:
         if video.split != arguments.split or video.events is None:
             continue
         info = probe.read(Path(arguments.probes_folder) / f"{video.video}.json")
-        events = sheet.event_frames(video, info.fps, info.frames)
+        events = sheet.event_frames(video, info)
         text = ";".join(f"{start}-{end}" for start, end in events)
         rows.append((video.video, video.label, info.frames, info.fps, text))
     write_tsv(arguments.out, ("video", "label", "frames", "fps", "events"), rows)
@@ -120,7 +120,7 @@ def _label_segments(arguments: argparse.Namespace) -> None:
         if video.split != "calibration":
             continue
         info = probe.read(Path(arguments.probes_folder) / f"{video.video}.json")
-        events = sheet.event_frames(video, info.fps, info.frames)
+        events = sheet.event_frames(video, info)
         cuts = sampling.segments(info.frames, arguments.segment_length)
         for cut, (negative, positive) in zip(cuts, locator.frame_counts(cuts, events), strict=True):
             if positive >= negative or not positive:

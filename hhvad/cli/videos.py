@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add probe-video and sample-frames."""
+    """Add probe-video, sample-frames and sample-thumbnails."""
     probe = commands.add_parser(
         "probe-video",
         help="read what a video file is",
@@ -22,6 +25,12 @@ def add_commands(commands: Any) -> None:
         default="none",
         metavar="START-END;...",
         help="annotated events to hold against the video: frames, or seconds with an s behind",
+    )
+    probe.add_argument(
+        "--start-pattern",
+        metavar="PATTERN",
+        help="how the file's name tells when the recording started, as 'cam1_%%Y%%m%%d-%%H%%M%%S' "
+        "(UTC, unless %%z is in it); by default the file's creation time, where it has one",
     )
     probe.add_argument("--out", required=True, metavar="JSON")
     probe.set_defaults(run=_probe_video)
@@ -44,6 +53,21 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--out", required=True, metavar="H5")
     sample.set_defaults(run=_sample_frames)
 
+    small = commands.add_parser(
+        "sample-thumbnails",
+        help="keep small pictures of a video",
+        description="Write up to N small pictures at even distances, upright, in the shape in "
+        "which the video is shown, as HDF5. Pictures that cannot be had are left out.",
+    )
+    small.add_argument("--video", required=True, metavar="ID")
+    small.add_argument("--path", required=True, help="the video file")
+    small.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
+    small.add_argument("--count", type=_count, required=True, metavar="N", help="how many")
+    small.add_argument("--width", type=_count, required=True, metavar="N", help="in pixels")
+    small.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
+    small.add_argument("--out", required=True, metavar="H5")
+    small.set_defaults(run=_sample_thumbnails)
+
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 16384:
@@ -65,13 +89,18 @@ def _probe_video(arguments: argparse.Namespace) -> None:
     from hhvad import sheet
     from hhvad.files import write_json
     from hhvad.media.probe import probe
+    from hhvad.media.time import start_in_name
     from hhvad.records import Video
 
     sheet.check_id(arguments.video, "--video")
     events = sheet.parse_events(arguments.events, "--events")
+    started = None
+    if arguments.start_pattern:
+        started = start_in_name(Path(arguments.path).name, arguments.start_pattern)
     info = probe(arguments.path, arguments.timeout)
+    info = replace(info, started=started or info.started)
     row = Video(arguments.video, arguments.path, "test", "anomaly", events=events)
-    sheet.event_frames(row, info.fps, info.frames)
+    sheet.event_frames(row, info)
     write_json(arguments.out, info.to_json(arguments.video))
 
 
@@ -91,3 +120,25 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         timeout=arguments.timeout,
     )
+
+
+def _sample_thumbnails(arguments: argparse.Namespace) -> None:
+    from hhvad.artifacts import hdf5, probe
+    from hhvad.media.probe import sample_thumbnails
+
+    info = probe.read(arguments.probe)
+    sample_thumbnails(
+        arguments.path,
+        info,
+        arguments.out,
+        video=arguments.video,
+        count=arguments.count,
+        width=arguments.width,
+        timeout=arguments.timeout,
+    )
+    found = len(hdf5.read(arguments.out, "thumbnails", ("frames",))["frames"])
+    if found < min(arguments.count, info.frames):
+        print(
+            f"hhvad: note: {arguments.path}: only {found} of its thumbnails decode",
+            file=sys.stderr,
+        )

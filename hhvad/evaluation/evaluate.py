@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from hhvad.errors import AnnotationError
 from hhvad.evaluation import intervals, metrics, published
 from hhvad.evaluation.metrics import Floats, Ints
 from hhvad.localization import locator
+from hhvad.media.time import FrameTimes
 from hhvad.records import Event
 
 INTERVALS = ("half-open", "inclusive")
@@ -61,7 +63,7 @@ MEANINGS = {
     "event_recall": "share of the annotated events with at least one frame above tau",
     "detection_delay_frames": "mean frames from an event's start to its first frame above tau, "
     "over the events that have one",
-    "detection_delay_seconds": "the same delay in seconds of each video's frame rate",
+    "detection_delay_seconds": "the same delay in seconds, by the times of each video's frames",
     "event_map": "mean of the event-level average precision over temporal IoU 0.1 ... 0.7",
     **{
         f"event_ap_{iou}": f"average precision of the detected events at temporal IoU {iou}"
@@ -105,6 +107,7 @@ class Scored:
     events are anomalous frames [start, end) inside the video; None where only the video's label is
     known. bounds int [T, 2] and scores [T] say which frames [start, end) have which score. raw [T]
     are the scores before smoothing, detected the events found; None where there are none to judge.
+    times say when its frames are; None where that is not known.
     """
 
     video: str
@@ -116,7 +119,7 @@ class Scored:
     scores: Floats
     raw: Floats | None = None
     detected: tuple[Event, ...] | None = None
-    fps: float | None = None
+    times: FrameTimes | None = None
 
 
 def join(
@@ -178,7 +181,7 @@ def join(
                 bounds=bounds,
                 scores=scores,
                 detected=found,
-                fps=one.fps,
+                times=FrameTimes(n_frames, Fraction(one.fps)) if one.fps else None,
             )
         )
     classes = {video.label for video in videos}
@@ -320,11 +323,16 @@ class _Table:
             sums["alarm"][i], sums["hit"][i] = counts[above].sum(axis=0)
             if video.label == "normal":
                 sums["normal_alarm"][i] = sums["alarm"][i]
-            alarms = metrics.first_alarms(video.bounds, above, video.events or ())
-            delays = [delay for delay in alarms if delay is not None]
-            sums["found"][i] = len(delays)
-            sums["frames"][i] = sum(delays)
-            sums["seconds"][i] = sum(delays) / video.fps if video.fps else math.nan
+            events = video.events or ()
+            alarms = metrics.first_alarms(video.bounds, above, events)
+            late = [
+                (start, start + delay)
+                for (start, _), delay in zip(events, alarms, strict=True)
+                if delay is not None
+            ]
+            sums["found"][i] = len(late)
+            sums["frames"][i] = sum(end - start for start, end in late)
+            sums["seconds"][i] = video.times.between(late) if video.times else math.nan
         return sums
 
     def statistics(self, weights: Floats) -> dict[str, float]:

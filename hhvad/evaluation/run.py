@@ -71,7 +71,7 @@ def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:
     )
     annotated = None
     if video.events is not None:
-        events = sheet.event_frames(video, info.fps, info.frames)
+        events = sheet.event_frames(video, info)
         annotated = evaluate.events_in(events, info.frames, interval)
     return evaluate.Scored(
         video=name,
@@ -83,7 +83,7 @@ def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:
         scores=smoothed.scores,
         raw=raw.scores,
         detected=_read_events(folders.events / f"{name}.tsv"),
-        fps=info.fps,
+        times=info.times,
     )
 
 

@@ -20,19 +20,22 @@ import os
 import queue
 import resource
 import signal
-import statistics
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import HHVADError, VideoError
+from hhvad.media import transport
 from hhvad.media.probe import fingerprint
+from hhvad.media.time import FrameTimes, utc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,14 +46,19 @@ if TYPE_CHECKING:
 MAX_SIDE = 16384  # pixels; a header that claims more is damaged
 MAX_PIXELS = 64_000_000
 MAX_MEMORY = 8 * 2**30  # bytes that this process may allocate
+# Seconds by which the video must start after the sound for that to be kept: less is what encoders
+# and containers leave there.
+LATE = Fraction(1, 10)
+FIRST_YEAR = 1990  # a creation time before that is a clock that was never set
+_NEAR_JOIN = 20 * 204  # bytes
 _AHEAD = 32 * 2**20  # bytes of pictures that are decoded ahead
 _DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
 
-_OPEN = {
+_OPEN: dict[str, Any] = {
     "options": {
         "protocol_whitelist": "file",
-        "format_whitelist": "asf,avi,dhav,dv,flv,h264,hevc,ivf,matroska,webm,mov,mp4,mpeg,mpegts,"
-        "mpegvideo,mxf,nut,obu,ogg,rm,wtv",
+        "format_whitelist": "asf,avi,dhav,dv,flv,gif,h264,hevc,ivf,matroska,webm,mjpeg,mov,mp4,"
+        "mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,wtv",
     },
     "metadata_errors": "replace",
 }
@@ -64,10 +72,12 @@ def main() -> None:
     _limit(job.pop("timeout"))
     output = _take_output()
     try:
-        if job.pop("do") == "probe":
-            answer: dict[str, Any] = {"done": asdict(probe(**job))}
+        doing = job.pop("do")
+        if doing == "probe":
+            answer: dict[str, Any] = {"done": probe(**job).to_json("")}
         else:
-            sample(info=Probe(**job.pop("info")), **job)
+            work: Any = {"sample": sample, "thumbnails": thumbnails}[doing]
+            work(info=Probe.from_json(job.pop("info")), **job)
             answer = {"done": None}
     except HHVADError as error:
         message = " ".join(str(error).split())
@@ -165,6 +175,42 @@ def sample(
                 check()
 
 
+def thumbnails(
+    path: str, info: Probe, out: str, video: str, count: int, width: int, seconds: float
+) -> None:
+    """Write the artifact `thumbnails`; hhvad.media.probe.sample_thumbnails says what it is.
+
+    seconds: after which no more pictures are waited for.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from hhvad.artifacts import hdf5 as artifacts
+    from hhvad.media import samplers as sampling
+
+    end = time.monotonic() + seconds
+    wanted = sampling.uniform(0, info.frames, min(count, info.frames)).tolist()
+    aspect = float(Fraction(info.pixel_aspect)) * info.width / info.height
+    size = (width, max(1, round(width / aspect)))
+    small: list[Picture] = []
+    with suppress(VideoError):
+        for picture in pictures(path, info, wanted):
+            small.append(np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX)))
+            if len(small) == len(wanted) or time.monotonic() > end:
+                break
+    if not small and info.decoder == "decord":
+        raise VideoError("decord decodes none of it")
+    kept = np.array(wanted[: len(small)], dtype=np.int64)
+    arrays: dict[str, Any] = {
+        "pictures": np.stack(small) if small else np.zeros((0, size[1], size[0], 3), np.uint8),
+        "frames": kept,
+        "seconds": info.times.all_seconds(kept),
+    }
+    source = {"bytes": info.bytes, "fingerprint": info.fingerprint}
+    given = {"video": video, "count": count, "width": width, "source": source}
+    artifacts.write(out, "thumbnails", arrays, given)
+
+
 def _in_thread(items: Iterable[Any], ahead: int) -> Iterator[Any]:
     """The items, made in a thread of their own that starts at once and is up to `ahead` ahead."""
     ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(ahead)
@@ -209,6 +255,16 @@ def pictures(path: str, info: Probe, indices: Sequence[int], threads: int = 1) -
         raise AssertionError("a picture that nobody asked for")
 
 
+class _Packets(NamedTuple):
+    """What a file's packets say: of its video stream, and from when to when any stream goes."""
+
+    shown: list[tuple[int | None, int | None]]  # pts and dts of those that an edit list does show
+    total: int
+    earliest: Fraction  # seconds on the container's clock
+    latest: Fraction
+    joins: list[int]  # bytes at which its clock steps back
+
+
 def probe(path: str) -> Probe:
     """hhvad.media.probe.probe says what this does."""
     import av
@@ -227,43 +283,69 @@ def probe(path: str) -> Probe:
                 raise VideoError(f"its header claims {rate} frames a second; it is damaged")
             unit = stream.time_base or Fraction(0)
             kind = container.format.name
-            promised, length = stream.frames, _seconds(stream.metadata.get("DURATION", ""))
+            # A file that was cut without writing its tags anew claims its old length in them.
+            length = min(_seconds(stream.metadata.get("DURATION", "")), _length(container))
+            promised = stream.frames
             if kind == "avi":  # counts the empty packets that lengthen a frame
                 promised, length = 0, float(promised * unit)
-            # Discarded: cut off by an edit list, decoded but never shown.
-            packets = [(p.pts, p.is_discard) for p in container.demux(stream) if p.size]
+            if stream.start_time is None and stream.guessed_rate:  # raw: the codec knows its rate
+                rate = stream.guessed_rate
+            pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+            started = container.metadata.get("creation_time", "")
+            packets = _packets(container, stream)
+            if kind == "mpegts":
+                _refuse_losses(path, stream.id, packets.joins)
     except av.FFmpegError as error:
         raise VideoError(f"is not a video that can be read ({error.strerror})") from error
-    if promised > len(packets):
-        raise VideoError(f"only {len(packets)} of its {promised} frames are there; it is truncated")
-    stamps = [stamp for stamp, is_discard in packets if not is_discard]
-    if not stamps:
+    # An edit list hides frames, at either end or between.
+    edited = len(packets.shown) < packets.total
+    if promised > packets.total and kind.startswith("mov"):
+        whole = _count_samples(path)
+        edited, promised = True, 0 if whole >= promised else promised
+    if promised > packets.total:
+        raise VideoError(
+            f"only {packets.total} of its {promised} frames are there; it is truncated"
+        )
+    if not packets.shown:
         raise VideoError("there are no frames in it")
     first = _first_frame(path)
-    times = sorted(stamp * unit for stamp in stamps if stamp is not None)
-    count = len(stamps)
+    stamps = _presented(packets.shown, by_dts=kind == "avi")
     if (
         codec not in _FRAME_PER_PACKET
-        or len(times) < count
-        or first.pts * unit != times[0]
+        or stamps is None
+        or first.pts != stamps[0]
         or first.interlaced_frame
+        or edited
     ):
-        count = _count(path, expected=None)
-    rate = _average_rate(rate, times)
-    if times and length > times[-1] + max(1, 2 / rate):
+        decoded = [frame.pts for frame in _frames(path, 1, None)]
+        if not (kind == "avi" and stamps is not None and len(stamps) == len(decoded)):
+            stamps = None if None in decoded else decoded
+        count = len(decoded)
+    else:
+        count = len(stamps)
+    if length > packets.latest + max(1, 2 / rate):
         raise VideoError(
-            f"only {float(times[-1]):.1f} of its {length:.1f} seconds are there; it is truncated"
+            f"only {float(packets.latest):.1f} of its {length:.1f} seconds are there; "
+            "it is truncated"
         )
-    rotation = -int(first.rotation) % 360
-    if rotation % 90:
-        raise VideoError(f"its picture is to be turned by {rotation} degrees, no right angle")
-    if rotation % 180:
-        width, height = height, width
+    if stamps:
+        late = stamps[0] * unit - packets.earliest
+        times = FrameTimes.of(stamps, unit, rate, late if late >= LATE else Fraction(0))
+    else:
+        times = FrameTimes(count, rate)
+    rate = _average_rate(rate, times)
+    if not times.is_constant:
+        times = replace(times, rate=rate)
+    orientation = _orientation(first)
+    if orientation.rotation % 180:
+        width, height, pixel_aspect = height, width, 1 / pixel_aspect
     size = Path(path).stat().st_size
     decord = (
-        rotation == 0
+        orientation == UPRIGHT
         and kind.startswith(("mov", "matroska"))  # elsewhere it loses frames
-        and len(set(times)) == count
+        and not edited
+        and stamps is not None
+        and len(set(stamps)) == count
         and size + count * width * height * 3 <= _DECORD_MEMORY
         and _count(path, count) == count  # whole: decord does not tell what it made up
         and _decord_agrees(path, count, _picture(first, height, width))
@@ -274,27 +356,106 @@ def probe(path: str) -> Probe:
         frames=count,
         width=width,
         height=height,
-        duration=float(times[-1] - times[0] + 1 / rate if times else count / rate),
+        duration=times.seconds(count),
         codec=codec,
-        rotation=rotation,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        pixel_aspect=str(pixel_aspect if Fraction(1, 10) <= pixel_aspect <= 10 else 1),
         decoder="decord" if decord else "pyav",
         bytes=size,
         fingerprint=fingerprint(path),
+        started=_utc(started),
+        times=times,
     )
 
 
-def _average_rate(claimed: Fraction, times: list[Fraction]) -> Fraction:
+def _packets(container: Any, stream: Any) -> _Packets:
+    """Read all packets of a file."""
+    shown, count, latest = [], 0, Fraction(0)
+    starts: dict[int, Fraction] = {}
+    joins: list[int] = []
+    clock = None
+    for packet in container.demux():
+        if not packet.size:
+            continue
+        if packet.stream.index == stream.index:
+            if clock is not None and packet.dts is not None and packet.dts < clock:
+                joins.append(packet.pos or 0)
+            clock = clock if packet.dts is None else packet.dts
+            count += 1
+            if not packet.is_discard:  # cut off by an edit list, decoded but never shown
+                shown.append((packet.pts, packet.dts))
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is None or not packet.time_base or packet.stream.type not in ("video", "audio"):
+            continue
+        if not packet.is_discard:
+            starts.setdefault(packet.stream.index, stamp * packet.time_base)
+        latest = max(latest, (stamp + (packet.duration or 0)) * packet.time_base)
+    return _Packets(shown, count, min(starts.values(), default=Fraction(0)), latest, joins)
+
+
+def _refuse_losses(path: str, stream: int, joins: list[int]) -> None:
+    """Raise VideoError where packets of a transport stream are lost.
+
+    joins: where in the file recordings were appended to each other: there its counter jumps, too.
+    """
+    for at in transport.losses(path, stream):
+        if not any(abs(at - join) <= _NEAR_JOIN for join in joins):
+            raise VideoError(f"packets of it are lost or damaged at byte {at}; it is damaged")
+
+
+def _presented(packets: list[tuple[int | None, int | None]], *, by_dts: bool) -> list[int] | None:
+    """Stamps of packets (pts, dts) in the order in which they are shown; None where one has none.
+
+    They are sorted within each stretch of a clock that steps on: where that goes back, recordings
+    were appended to each other. by_dts: the container (AVI) knows no other times.
+    """
+    stretches: list[list[int]] = [[]]
+    clock = None
+    for pts, dts in packets:
+        stamp = dts if by_dts else pts
+        if stamp is None:
+            return None
+        if clock is not None and dts is not None and dts < clock:
+            stretches.append([])
+        clock = clock if dts is None else dts
+        stretches[-1].append(stamp)
+    return [stamp for stretch in stretches for stamp in sorted(stretch)]
+
+
+def _count_samples(path: str) -> int:
+    """How many frames an MP4 has, those included that its edit list hides."""
+    import av
+
+    opening = {**_OPEN, "options": {**_OPEN["options"], "ignore_editlist": "1"}}
+    with av.open(path, **opening) as container:
+        return sum(1 for packet in container.demux(_video_stream(container)) if packet.size)
+
+
+def _average_rate(claimed: Fraction, times: FrameTimes) -> Fraction:
     """Frames a second: as claimed, unless neither the mean nor the median interval bears it out.
 
-    A variable rate moves both; a jump of the clock in a recording moves the mean alone.
+    A variable rate moves both. Gaps count for neither.
     """
-    intervals = [b - a for a, b in pairwise(times)]
-    if not intervals or times[0] == times[-1]:
+    import numpy as np
+
+    intervals = np.diff(times.all_seconds(np.arange(times.count)))
+    intervals = np.delete(intervals, [gap.frame - 1 for gap in times.gaps])
+    if not intervals.any():
         return claimed
-    mean, median = (times[-1] - times[0]) / len(intervals), statistics.median(intervals)
+    mean, median = float(intervals.mean()), float(np.median(intervals))
     if any(abs(interval * claimed - 1) <= 0.01 for interval in (mean, median)):
         return claimed
-    return (1 / mean).limit_denominator(100_000)
+    return Fraction(1 / mean).limit_denominator(100_000)
+
+
+def _utc(text: str) -> str | None:
+    """A container's creation time as ISO 8601 in UTC; None where it is none, or a clock's zero."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return utc(time) if time.year >= FIRST_YEAR else None
 
 
 def _video_stream(container: Any) -> Any:
@@ -306,6 +467,11 @@ def _video_stream(container: Any) -> Any:
     if stream.codec_context is None:
         raise VideoError("its codec is unknown to this build of ffmpeg")
     return stream
+
+
+def _length(container: Any) -> float:
+    """Seconds to the end of the file as its header claims; 0 where it claims nothing."""
+    return float((container.duration or 0) + max(0, container.start_time or 0)) / 1e6
 
 
 def _seconds(text: str) -> float:
@@ -441,6 +607,46 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
         raise VideoError(f"it holds {count} frames, the probe counted {expected}; probe it again")
 
 
+class Orientation(NamedTuple):
+    """How a stored picture becomes upright: degrees clockwise, then mirrored left to right."""
+
+    rotation: int
+    mirrored: bool
+
+
+UPRIGHT = Orientation(0, False)
+
+# By the signs of the display matrix's a, b, c, d: pixel (x, y) is shown at (ax + cy, bx + dy).
+_ORIENTATIONS = {
+    (1, 0, 0, 1): UPRIGHT,
+    (0, 1, -1, 0): Orientation(90, False),
+    (-1, 0, 0, -1): Orientation(180, False),
+    (0, -1, 1, 0): Orientation(270, False),
+    (-1, 0, 0, 1): Orientation(0, True),
+    (0, 1, 1, 0): Orientation(90, True),
+    (1, 0, 0, -1): Orientation(180, True),
+    (0, -1, -1, 0): Orientation(270, True),
+    (0, 0, 0, 0): UPRIGHT,
+}
+
+
+def _orientation(frame: Any) -> Orientation:
+    """How a frame is to be turned. Raises VideoError where that is by no right angle."""
+    import numpy as np
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return UPRIGHT
+    matrix = np.frombuffer(bytes(data), np.int32)[[0, 1, 3, 4]].astype(np.float64)
+    small = np.abs(matrix) < 0.02 * np.abs(matrix).max()  # turned by less than a degree
+    found = _ORIENTATIONS.get(tuple(np.where(small, 0, np.sign(matrix)).astype(int).tolist()))
+    if found is None:
+        degrees = -int(frame.rotation) % 360
+        raise VideoError(f"its picture is to be turned by {degrees} degrees, no right angle")
+    return found
+
+
 def _picture(frame: Any, height: int, width: int, convert: Any = None) -> Picture:
     """A frame as RGB [height, width, 3], turned upright; a stream may change its size midway.
 
@@ -449,13 +655,14 @@ def _picture(frame: Any, height: int, width: int, convert: Any = None) -> Pictur
     import numpy as np
     from av.video.reformatter import VideoReformatter
 
-    turns = int(frame.rotation) // 90 % 4
-    if turns % 2:
+    rotation, mirrored = _orientation(frame)
+    if rotation % 180:
         height, width = width, height
     convert = convert or VideoReformatter()
     plane = convert.reformat(frame, width=width, height=height, format="rgb24").planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)  # padded at their ends
-    return np.ascontiguousarray(np.rot90(rows[:, : width * 3].reshape(height, width, 3), turns))
+    upright = np.rot90(rows[:, : width * 3].reshape(height, width, 3), -rotation // 90)
+    return np.ascontiguousarray(upright[:, ::-1] if mirrored else upright)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,14 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hhvad import errors
+from hhvad.artifacts import hdf5
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import VideoError
 from hhvad.files import sweep
@@ -44,7 +47,7 @@ def probe(path: str | Path, timeout: float = 60.0) -> Probe:
     or not probed within `timeout` seconds.
     """
     _require_file(path)
-    return Probe(**_in_child(path, {"do": "probe"}, timeout))
+    return Probe.from_json(_in_child(path, {"do": "probe"}, timeout))
 
 
 def sample_frames(
@@ -83,14 +86,63 @@ def sample_frames(
     end = time.monotonic() + timeout
     try:
         try:
-            _in_child(path, {**job, "info": asdict(info)}, timeout)
+            _in_child(path, {**job, "info": info.to_json(video)}, timeout)
         except VideoError:
             left = end - time.monotonic()
             if info.decoder != "decord" or left <= 0:
                 raise
-            _in_child(path, {**job, "info": asdict(replace(info, decoder="pyav"))}, left)
+            pyav = replace(info, decoder="pyav")
+            _in_child(path, {**job, "info": pyav.to_json(video)}, left)
     finally:
         sweep(out)
+
+
+def sample_thumbnails(
+    path: str | Path,
+    info: Probe,
+    out: str | Path,
+    *,
+    video: str,
+    count: int,
+    width: int,
+    timeout: float = 600.0,
+) -> None:
+    """Write the artifact `thumbnails`: up to `count` small pictures at even distances in a video.
+
+    video: its id; width: of the pictures, whose height follows from the shape in which the video is
+    shown. The frames are exact. A picture that cannot be had, from a damaged, absent or replaced
+    file or within `timeout` seconds, is left out; there may be none. Raises ArtifactError where
+    `out` cannot be written.
+    """
+    job = {
+        "do": "thumbnails",
+        "out": str(out),
+        "video": video,
+        "count": count,
+        "width": width,
+        "seconds": 0.4 * timeout,
+    }
+    try:
+        for decoder in dict.fromkeys((info.decoder, "pyav")):
+            try:
+                _require_file(path)
+                if fingerprint(path) != info.fingerprint:
+                    break
+                given = replace(info, decoder=decoder).to_json(video)
+                _in_child(path, {**job, "info": given}, timeout / 2)
+                return
+            except VideoError:
+                continue
+    finally:
+        sweep(out)
+    nothing: dict[str, Any] = {
+        "pictures": np.zeros((0, 1, 1, 3), np.uint8),
+        "frames": np.zeros(0, np.int64),
+        "seconds": np.zeros(0),
+    }
+    source = {"bytes": info.bytes, "fingerprint": info.fingerprint}
+    provenance = {"video": video, "count": count, "width": width, "source": source}
+    hdf5.write(out, "thumbnails", nothing, provenance)
 
 
 def fingerprint(path: str | Path) -> str:

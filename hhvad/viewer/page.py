@@ -296,7 +296,7 @@ class Sprite:
 
 
 def write_sprite(source: Path, out: Path) -> Sprite | None:
-    """A video's thumbnails as one JPEG of equal tiles; where which is. None without thumbnails.
+    """A video's thumbnails as one JPEG of equal tiles; where which is. None where there are none.
 
     Raises ArtifactError where the file is damaged.
     """
@@ -310,7 +310,9 @@ def write_sprite(source: Path, out: Path) -> Sprite | None:
     artifact = hdf5.read(source, "thumbnails", ("pictures", "seconds"))
     pictures: NDArray[np.uint8] = artifact["pictures"]
     seconds = artifact["seconds"]
-    if pictures.ndim != 4 or len(pictures) != len(seconds) or not len(pictures):
+    if not len(seconds):
+        return None
+    if pictures.ndim != 4 or len(pictures) != len(seconds):
         raise ArtifactError(f"{source}: pictures have shape {pictures.shape}; delete it and rerun")
     kept = np.unique(
         np.linspace(0, len(pictures) - 1, min(TILES, len(pictures))).round().astype(int)

@@ -6,7 +6,6 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | N
         annotated = [
             (event.start, event.end)
             if event.unit == "seconds"
-            else (info.seconds(int(event.start)), info.seconds(int(event.end)))
+            else (info.seconds(int(event.start)), info.times.until(int(event.end)))
             for event in video.events
         ]
     return Shown(video, info, curves, events, annotated)
@@ -97,9 +96,7 @@ def _curve(path: Path, info: Probe) -> Curve:
     bounds, (score, smoothed) = scores.read_video(path, ("score", "smoothed"))
     if not (np.isfinite(score).all() and np.isfinite(smoothed).all()):
         raise ArtifactError(f"{path}: a score is not finite; delete the file and rerun")
-    frames, at = np.unique(bounds, return_inverse=True)
-    seconds = np.array([info.seconds(int(frame)) for frame in frames])
-    return Curve(seconds[at].reshape(bounds.shape), score, smoothed)
+    return Curve(info.times.all_seconds(bounds), score, smoothed)
 
 
 def read_events(path: Path, method: str, video: str, info: Probe) -> list[ViewerEvent]:
@@ -132,12 +129,7 @@ def _event(entry: dict[str, Any], method: str, video: str, info: Probe) -> Viewe
 
 def wall_clock(info: Probe, seconds: float) -> str:
     """The wall clock that many seconds into a video as ISO 8601; '' where it is not known."""
-    started = getattr(info, "started", None)  # ISO 8601 or a datetime, where a probe has it
-    if not started:
-        return ""
-    if not isinstance(started, datetime):
-        started = datetime.fromisoformat(str(started))
-    return (started + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    return info.clock(seconds) or ""
 
 
 def plain(text: str) -> str:

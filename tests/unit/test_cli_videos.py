@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from numbered import read_number, write_numbered
 from PIL import Image
 
 from hhvad.artifacts import hdf5 as artifacts
+from hhvad.artifacts.probe import read as read_probe
+from hhvad.artifacts.scores import write as write_scores
 from hhvad.cli import main
 from hhvad.files import read_json, read_tsv, write_json
+from hhvad.localization.locator import Locator
 from hhvad.media import probe as video
 from hhvad.sheet import COLUMNS, read
 
@@ -184,3 +188,103 @@ def test_add_videos_refuses_what_is_not_there(tmp_path, capsys):
     assert run("add-videos", tmp_path / "nowhere", "--sheet", sheet) == 2
     assert "there is no such file or folder" in capsys.readouterr().err
     assert not sheet.exists()
+
+
+def thumbnails(path, probe, out, *words) -> int:
+    given = ("sample-thumbnails", "--video", "a", "--path", path, "--probe", probe, "--out", out)
+    return run(*given, "--count", 8, "--width", 160, "--timeout", 60, *words)
+
+
+def test_thumbnails_are_exact_frames_at_their_times(probed, tmp_path):
+    out = tmp_path / "t.h5"
+    assert thumbnails(*probed, out) == 0
+    found = artifacts.read(out, "thumbnails")
+    assert found["pictures"].shape == (8, 120, 160, 3)
+    assert [read_number(p) for p in found["pictures"]] == found["frames"].tolist()
+    assert found["frames"].tolist() == [6, 18, 31, 43, 56, 68, 81, 93]
+    assert found["seconds"].tolist() == [n / 25 for n in found["frames"]]
+    again = tmp_path / "again.h5"
+    assert thumbnails(*probed, again) == 0
+    assert again.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "height"),
+    [
+        ({"quarter_turns": 1}, 120),
+        ({"mirrored": True}, 120),
+        ({"pixel_aspect": Fraction(4, 3)}, 90),
+        ({"pixel_aspect": Fraction(4, 3), "quarter_turns": 3}, 160),
+        ({"ticks": [0, 10, 20, 500, 510, 1000]}, 120),
+        ({"ticks": [900, 910, 920, 930, 940, 950], "sound": True}, 120),
+        ({"ticks": [-60, -50, -40, -30, -20, -10]}, 120),
+    ],
+    ids=str,
+)
+def test_thumbnails_are_upright_and_in_the_shape_that_is_shown(tmp_path, options, height):
+    name = "a.mp4" if {"quarter_turns", "mirrored"} & set(options) else "a.mkv"
+    path = write_numbered(tmp_path / name, 6, 30, **options)
+    probe, out = tmp_path / "a.json", tmp_path / "t.h5"
+    assert run("probe-video", *PROBE, "--path", path, "--out", probe) == 0
+    assert thumbnails(path, probe, out) == 0
+    found = artifacts.read(out, "thumbnails")
+    assert found["pictures"].shape == (6, height, 160, 3)
+    assert [read_number(p) for p in found["pictures"]] == list(range(6))
+    info = read_probe(probe)
+    assert found["seconds"].tolist() == [info.seconds(n) for n in range(6)]
+
+
+@pytest.mark.parametrize("harm", ["gone", "replaced", "broken"])
+def test_thumbnails_that_cannot_be_had_fail_nothing(probed, tmp_path, capsys, harm):
+    path, probe = probed
+    if harm == "gone":
+        path.unlink()
+    elif harm == "replaced":
+        write_numbered(path, 50, 25)
+    else:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+        path.write_bytes(data)
+        write_json(probe, read_json(probe) | {"fingerprint": video.fingerprint(path)})
+    out = tmp_path / "t.h5"
+    assert thumbnails(path, probe, out) == 0
+    found = artifacts.read(out, "thumbnails")
+    assert len(found["pictures"]) == len(found["seconds"]) < 8
+    assert bool(len(found["frames"])) == (harm == "broken")
+    assert [read_number(p) for p in found["pictures"]] == found["frames"].tolist()
+    assert "a.mp4: only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.h264", "a.mov"])
+def test_thumbnails_of_any_file_that_can_be_sampled(tmp_path, name):
+    path = write_numbered(tmp_path / name, 3, 30)
+    probe, out = tmp_path / "a.json", tmp_path / "t.h5"
+    assert run("probe-video", *PROBE, "--path", path, "--out", probe) == 0
+    assert thumbnails(path, probe, out) == 0
+    assert artifacts.read(out, "thumbnails")["frames"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "started"),
+    [
+        (["--start-pattern", "%Y%m%d_%H%M%S"], "2026-11-25T14:00:00+00:00"),
+        (["--start-pattern", "other_%Y%m%d"], None),
+        ([], None),
+    ],
+)
+def test_the_start_of_a_recording_is_carried_to_its_events(tmp_path, words, started):
+    path = write_numbered(tmp_path / "gate_20261125_140000.mp4", 96, 24)
+    probe = tmp_path / "a.json"
+    assert run("probe-video", *PROBE, "--path", path, "--out", probe, *words) == 0
+    assert read_json(probe)["started"] == started
+    scores = tmp_path / "scores.tsv"
+    write_scores(scores, np.array([[0, 48], [48, 96]]), np.array([0.0, 1.0]))
+    write_json(tmp_path / "locator.json", Locator(0.1, 0.5).to_json())
+    events = tmp_path / "events.json"
+    given = ("--video", "a", "--method", "m", "--scores", scores, "--probe", probe)
+    given += ("--locator", tmp_path / "locator.json", "--out-scores", tmp_path / "s.tsv")
+    given += ("--out-events", tmp_path / "e.tsv", "--out-json", events)
+    assert run("localize-events", *given) == 0
+    (event,) = read_json(events)["events"]
+    assert (event["start_seconds"], event["end_seconds"]) == (2, 4)
+    assert event.get("started_at") == (started and "2026-11-25T14:00:02+00:00")

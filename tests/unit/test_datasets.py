@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from probes import make_probe
 
 from hhvad import sheet
 from hhvad.cli import main
@@ -255,7 +256,7 @@ def test_make_sheet_ucf_crime(ucf, capsys):
         ("test", "anomaly"): 1,
     }
     abuse = next(v for v in videos if v.video == "Abuse028_x264")
-    assert [event.frames(30) for event in abuse.events] == [(165, 200)]
+    assert [event.frames(make_probe(10**6, 30)) for event in abuse.events] == [(165, 200)]
     assert abuse.category == "Abuse"
     assert Path(abuse.path).is_file()
     before = (ucf / "videos.tsv").read_bytes()
@@ -286,7 +287,7 @@ def test_make_sheet_validation_with_hivau_events(ucf):
     chosen = [v for v in sheet.read(ucf / "videos.tsv") if v.split == "validation"]
     assert Counter(v.label for v in chosen) == {"normal": 2, "anomaly": 1}
     arson = next(v for v in chosen if v.label == "anomaly")
-    assert [event.frames(25) for event in arson.events] == [(25, 50)]
+    assert [event.frames(make_probe(10**6, 25)) for event in arson.events] == [(25, 50)]
     path.write_text(json.dumps({"Arson000_x264": {**entry, "label": [], "events": []}}))
     assert make(ucf, *more) == 2
 
@@ -335,7 +336,7 @@ def test_make_sheet_of_all_test_videos(shared, tmp_path, dataset, capsys):
     assert main(["make-sheet", dataset, *flags, "--out", str(tmp_path / "videos.tsv")]) == 0
     test = [v for v in sheet.read(tmp_path / "videos.tsv") if v.split == "test"]
     assert sorted(v.video for v in test) == sorted(counts)
-    frames = [event.frames(30) for video in test for event in video.events]
+    frames = [event.frames(make_probe(10**6, 30)) for video in test for event in video.events]
     positive = sum(end - start for start, end in frames)
     assert (len(frames), positive) == (
         (156, 84_182) if dataset == "ucf-crime" else (1_238, 538_324)

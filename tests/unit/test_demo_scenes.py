@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from probes import make_probe
 
 from hhvad.cli import main
 from hhvad.demo import lessons
@@ -110,7 +111,7 @@ def test_the_plan(seed):
             assert happening.kind in ANOMALY_KINDS
             assert split == "test" or happening.kind != UNSEEN_KIND
             end = happening.end
-        events = event_frames(rows[name], one.fps, one.n_frames)
+        events = event_frames(rows[name], make_probe(one.n_frames, one.fps))
         assert list(events) == [(h.start, h.end) for h in one.happenings]
     test = [h.kind for split, one in planned.values() if split == "test" for h in one.happenings]
     assert UNSEEN_KIND in test

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from hhvad.errors import AnnotationError
 from hhvad.evaluation import evaluate, intervals
 from hhvad.files import read_tsv, write_json
 from hhvad.localization import locator
+from hhvad.media.time import FrameTimes
 
 # Degenerate baselines on the real annotations, half-open, in percent:
 # AUC, step-wise AP, trapezoid AP, and AUC over abnormal videos alone.
@@ -142,6 +144,8 @@ def video(name, n, events, values, length=10, **more):
     bounds = np.stack([starts, np.minimum(starts + length, n)], axis=1)
     tau = more.pop("tau", 0.5)
     given = np.array(values, dtype=float)
+    if "fps" in more:
+        more["times"] = FrameTimes(n, Fraction(more.pop("fps")))
     return evaluate.Scored(
         video=name,
         label=more.pop("label", "anomaly" if events else "normal"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from probes import make_probe
 
 from hhvad import sheet
 from hhvad.errors import SheetError
@@ -90,13 +91,13 @@ def test_names_of_the_datasets_are_ids(name):
 
 def test_seconds_become_frames():
     video = Video("a", "a.mp4", "test", "anomaly", "", sheet.parse_events("1.5s-3s"))
-    assert sheet.event_frames(video, 29.97, 100) == [(45, 90)]
+    assert sheet.event_frames(video, make_probe(100, 29.97)) == [(45, 90)]
 
 
 def test_an_event_past_the_end_names_the_video_the_event_and_the_frames():
     video = Video("a", "a.mp4", "test", "anomaly", "", sheet.parse_events("10-101"))
     with pytest.raises(SheetError, match=r"video a: event 10-101 .* has 100 frames"):
-        sheet.event_frames(video, 25, 100)
+        sheet.event_frames(video, make_probe(100, 25))
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 10**4)), max_size=22))
@@ -135,6 +136,6 @@ def test_frames_are_whole(text):
 
 def test_an_event_may_end_with_the_last_frame():
     video = Video("a", "a.mp4", "test", "anomaly", "", (Interval(10, 50),))
-    assert sheet.event_frames(video, 25.0, 50) == [(10, 50)]
+    assert sheet.event_frames(video, make_probe(50, 25)) == [(10, 50)]
     with pytest.raises(SheetError, match="10-50, but the video has 49"):
-        sheet.event_frames(video, 25.0, 49)
+        sheet.event_frames(video, make_probe(49, 25))

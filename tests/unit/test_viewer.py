@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from probes import make_probe
 from viewer_study import Example, set_probe, write_study
 
 from hhvad import sheet
@@ -227,9 +228,9 @@ def test_many_thumbnails_are_thinned_out(tmp_path):
 
 
 def test_the_wall_clock_of_an_event(made, monkeypatch):
-    info = type("Info", (), {"started": "2026-11-25T22:59:58+01:00"})()
+    info = make_probe(100, 25, started="2026-11-25T22:59:58+01:00")
     assert study.wall_clock(info, 3.6) == "2026-11-25T23:00:01+01:00"
-    assert study.wall_clock(type("Info", (), {"started": None})(), 3.6) == ""
+    assert study.wall_clock(make_probe(100), 3.6) == ""
 
 
 def test_metrics_have_what_is_there(made):

@@ -30,7 +30,7 @@ def test_added_videos_are_all_that_is_computed(finished: Study):
     assert {words.split("video=")[1] for _, words in jobs if "video=" in words} == set(new)
     assert rules(jobs) == {
         "probe_video", "sample_segments", "capture_heads", "score_headhunt", "localize_events",
-        "plot_video", "all",
+        "sample_thumbnails", "plot_video", "all",
         # The report names the videos that it leaves out.
         "check_annotations", "report_metrics", "plot_curves", "build_viewer",
     }  # fmt: skip

@@ -21,7 +21,7 @@ GRID = {"first": 0.2, "last": 0.8, "count": 7}
 REPORT = {"report_metrics", "plot_curves", "check_annotations", "build_viewer", "all"}
 OF_A_VIDEO = {
     "make_demo_video", "probe_video", "sample_segments", "capture_heads", "score_headhunt",
-    "localize_events", "plot_video",
+    "localize_events", "sample_thumbnails", "plot_video",
 }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def measure(
             same = tuple(key for key in SAME_PROMPT if key not in ("view", "sampling"))
             hdf5.require_same([files[0], file], same)
             probe = read_probe(f"{probes_folder}/{video.video}.json")
-            events = sheet.event_frames(video, probe.fps, probe.frames)
+            events = sheet.event_frames(video, probe)
             tests.append(file["features"])
             counts.append(locator.frame_counts(file["segments"], events))
     if not tests:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hhvad.errors import DataError
+from hhvad.media.time import FrameTimes
 
 Ints = NDArray[np.int64]
 
@@ -33,11 +34,19 @@ def grid(n_frames: int, stride: int) -> Ints:
 
 
 def windows(
-    n_frames: int, rate: float, *, stride: int, seconds: float, samples: int, on: str
+    n_frames: int,
+    rate: float,
+    *,
+    stride: int,
+    seconds: float,
+    samples: int,
+    on: str,
+    times: FrameTimes | None = None,
 ) -> Windows:
     """Windows of `seconds` around every grid frame, each with at most `samples` frames.
 
     A window is [c - h, c + h) cut to the video, h being half of its frames at `rate` per second.
+    Where that rate is not constant, `times` say which frames are half a window away.
     on: `exact` samples among all frames of the window, as the official code does. `grid` samples
     among the multiples of `stride` in it, so that one picture is embedded per stride.
 
@@ -53,7 +62,12 @@ def windows(
     step = 1 if on == "exact" else stride
     found = []
     for centre in centres.tolist():
-        low, high = max(centre - half, 0), min(centre + half, n_frames)
+        low, high = centre - half, centre + half
+        if times is not None and not times.is_constant:
+            at = times.seconds(centre)
+            low, high = times.all_frames([at - seconds / 2, at + seconds / 2]).tolist()
+            low, high = min(low, centre), max(high, centre + 1)
+        low, high = max(low, 0), min(high, n_frames)
         inside = np.arange(-(-low // step) * step, high, step, dtype=np.int64)
         if len(inside) > samples:
             inside = inside[np.linspace(0, len(inside) - 1, samples, dtype=np.int64)]
