@@ -47,7 +47,8 @@ class Focus(NamedTuple):
 def uniform(n_frames: int, count: int) -> Ints:
     """`count` frames of a video, evenly spaced: int(width / 2 + round(width * j)).
 
-    width = (n_frames - 1) / count, rounded half to even, as in the official code. Raises DataError for an empty video or count.
+    width = (n_frames - 1) / count, rounded half to even, as in the official code. Raises DataError
+    for an empty video or count.
     """
     _require(n_frames, count)
     width = (n_frames - 1) / count
@@ -63,7 +64,9 @@ def density(
     distinct: no index twice, where T allows it. Raises DataError for scores outside [0, 1], an
     unknown floor or a bad value of it.
     """
-    values = np.asarray(scores, dtype=np.float64)
+    values = np.asarray(scores)
+    if values.dtype != np.float32:  # the official code adds float32 scores up in float32
+        values = values.astype(np.float64)
     if values.ndim != 1:
         raise DataError(f"scores have shape {values.shape}; one number per dense frame is needed")
     _require(len(values), count)
@@ -76,7 +79,7 @@ def density(
     if total <= count or values.cumsum()[-1] < 1:
         chosen = np.rint(np.linspace(0, total - 1, count)).astype(np.int64)
     else:
-        mass = np.concatenate(([0.0], np.cumsum(values + least)))
+        mass = np.concatenate(([0.0], np.cumsum(values + values.dtype.type(least))))
         if kind == "absolute":
             wanted = np.linspace(1, np.round(mass[-1]), count)
         else:  # the centres of equal parts: also where the mass is hardly more than 1
@@ -85,8 +88,8 @@ def density(
     return _spread(chosen, total) if distinct else chosen
 
 
-def _floor(values: Floats, kind: str, value: float) -> float:
-    """What is added to each score."""
+def _floor(values: NDArray[np.floating], kind: str, value: float) -> float:
+    """The floor under every score."""
     if kind not in FLOORS:
         raise DataError(f"focus.floor.kind is {kind!r}; it is one of {', '.join(FLOORS)}")
     if not 0 <= value < (1 if kind == "share" else np.inf):
@@ -103,9 +106,7 @@ def _invert(mass: Floats, wanted: Floats) -> Floats:
     """
     piece = np.clip(np.searchsorted(mass, wanted), 1, len(mass) - 1)
     low, high = mass[piece - 1], mass[piece]
-    # Written as scipy's interp1d computes it: int() of the result must not differ by one.
-    slope = 1.0 / np.where(high > low, high - low, 1.0)
-    return np.asarray(slope * (wanted - low) + (piece - 1))
+    return np.asarray((wanted - low) / np.where(high > low, high - low, 1.0) + (piece - 1))
 
 
 def _spread(chosen: Ints, total: int) -> Ints:
