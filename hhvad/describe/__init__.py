@@ -1,0 +1,1 @@
+"""Descriptions of clips, events and videos (Holmes-VAU): frames, prompts, texts."""
