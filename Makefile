@@ -51,10 +51,10 @@ lint: venv-test
 	$(BIN)/bandit --quiet --recursive --severity-level medium hhvad
 
 unit: venv-test
-	$(RUN) pytest --quiet tests/unit
+	$(RUN) pytest --quiet --numprocesses 2 tests/unit
 
 workflow-test: venv-test
-	$(RUN) pytest --quiet tests/workflow
+	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile tests/workflow
 
 fault-test: venv-test
 	$(RUN) pytest --quiet tests/faults

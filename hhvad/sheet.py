@@ -19,11 +19,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hhvad.artifacts.probe import Probe
 from hhvad.errors import ArtifactError, SheetError
 from hhvad.files import parse_tsv, read_text
 from hhvad.records import LABELS, SPLITS, Interval, Video
+
+if TYPE_CHECKING:  # a light start imports no numpy
+    from hhvad.artifacts.probe import Probe
 
 COLUMNS = ("video", "path", "split", "label", "category", "events")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=#-]*")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from probes import write_probe
 
 from hhvad.artifacts import hdf5, scores, texts
-from hhvad.artifacts.probe import Probe
 from hhvad.cli import main
-from hhvad.files import read_json, read_tsv, write_json
+from hhvad.files import read_json, read_tsv
 from hhvad.methods.lavad.prompts import FORMAT, RATE, SUMMARISE
 
 CALM, HARM, WRONG = "people walk", "two people fight", "a bus passes"
@@ -32,8 +32,7 @@ def run(*words) -> int:
 @pytest.fixture
 def made(tmp_path):
     """A folder with a probe, captions and vectors; windows are of one frame."""
-    info = Probe(10.0, "10/1", 90, 64, 48, 9.0, "h264", 0, "pyav", 1, "f")
-    write_json(tmp_path / "probe.json", info.to_json("v"))
+    write_probe(tmp_path / "probe.json", 90, 10, video="v")
     captions(tmp_path, SAID)
     shown = np.array([VECTORS[text] for text in SHOWN], np.float32)
     indices = np.arange(0, 90, 16)
