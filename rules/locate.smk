@@ -25,7 +25,7 @@ rule calibrate_locator:
             format_events(STUDY.videos[name].events) or "none" for name in VALIDATION
         ],
         sigmas=lambda wildcards: locator_of(wildcards).sigmas.words(),
-        taus=lambda wildcards: locator_of(wildcards).taus.words(),
+        taus=lambda wildcards: locator_of(wildcards).thresholds,
         border=lambda wildcards: locator_of(wildcards).border,
         sigma=lambda wildcards: locator_of(wildcards).fallback.sigma,
         tau=lambda wildcards: locator_of(wildcards).fallback.tau,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,13 @@ def add_commands(commands: Any) -> None:
     )
     grid = ("FIRST", "LAST", "COUNT")
     p.add_argument("--sigmas", nargs=3, type=float, required=True, metavar=grid)
-    p.add_argument("--taus", nargs=3, type=float, required=True, metavar=grid)
+    p.add_argument(
+        "--taus",
+        nargs="+",
+        required=True,
+        metavar="exact|FIRST LAST COUNT",
+        help="thresholds: exact is one between every two neighbouring smoothed scores",
+    )
     p.add_argument("--border", choices=("renormalise", "zero"), required=True)
     p.add_argument("--sigma", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--tau", type=float, required=True, help="where nothing calibrates it")
@@ -64,7 +71,8 @@ def _calibrate_locator(arguments: Namespace) -> None:
             "--scores, --probes and --events need one value per validation video, but have "
             f"{counts[0]}, {counts[1]} and {counts[2]}"
         )
-    sigmas, taus = _grid(arguments.sigmas, "--sigmas"), _grid(arguments.taus, "--taus")
+    sigmas = _grid(arguments.sigmas, "--sigmas")
+    taus = None if arguments.taus == ["exact"] else _grid(arguments.taus, "--taus")
     values, labels, bounds = [], [], []
     annotated = False
     for path, info, text in zip(arguments.scores, arguments.probes, arguments.events, strict=True):
@@ -97,10 +105,17 @@ def _calibrate_locator(arguments: Namespace) -> None:
         else:
             how = f"largest F1 on the events of {len(values)} validation videos"
             chosen = locator.Locator(best.sigma, best.tau, arguments.border, True, best.f1, how)
+            pairs = zip(values, bounds, strict=True)
+            if all(chosen.smooth(*one).min() > best.tau for one in pairs):
+                print(
+                    "hhvad: warning: no threshold is better than calling every frame anomalous: "
+                    "these scores do not tell the validation events from the rest",
+                    file=sys.stderr,
+                )
             write_json(arguments.out, chosen.to_json())
             return
     print(
-        f"hhvad: note: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
+        f"hhvad: {'warning' if annotated else 'note'}: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
         file=sys.stderr,
     )
     write_json(arguments.out, given.to_json())
@@ -168,12 +183,16 @@ def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
         )
 
 
-def _grid(values: list[float], flag: str) -> list[float]:
+def _grid(words: Sequence[float | str], flag: str) -> list[float]:
     import numpy as np
 
     from hhvad.errors import ConfigError
 
-    first, last, count = values
-    if count != int(count) or count < 1 or last < first:
-        raise ConfigError(f"{flag} is {values}; it is FIRST LAST COUNT, FIRST not above LAST")
+    try:
+        first, last, count = map(float, words)
+        fits = count == int(count) and count >= 1 and last >= first
+    except (ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"{flag} is {words}; it is FIRST LAST COUNT, FIRST not above LAST")
     return [float(value) for value in np.linspace(first, last, int(count))]

@@ -19,7 +19,8 @@ from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
 SIGMAS = tuple(np.linspace(0.5, 3.0, 11).tolist())
-THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())
+THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())  # the paper's
+ROUNDING = 1e-9  # smoothed scores that differ by less are equal
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +88,7 @@ def calibrate(
     *,
     weights: Sequence[ArrayLike] | None = None,
     sigmas: Sequence[float] = SIGMAS,
-    thresholds: Sequence[float] | None = THRESHOLDS,
+    thresholds: Sequence[float] | None = None,
     border: str = "renormalise",
     segments: Sequence[ArrayLike] | None = None,
 ) -> Calibration:
@@ -98,10 +99,11 @@ def calibrate(
     each segment, which gives exactly the F1 over frames.
 
     For each sigma, the scores are dropped once into the bins between thresholds; cumulative counts
-    then give the F1 of every threshold. thresholds None is exact: every distinct smoothed value of
-    each sigma, and one below them all. segments: the frames [T, 2] of each score; smoothing
-    restarts after a gap between them. Raises NothingFoundError where F1 is 0 throughout, DataError
-    for shapes that do not fit, an empty grid, or where no frame is positive: F1 says nothing.
+    then give the F1 of every threshold. thresholds None is exact: for each sigma, one threshold
+    between every two neighbouring smoothed values and one below them all, so that F1 is never 0.
+    segments: the frames [T, 2] of each score; smoothing restarts after a gap between them. Raises
+    NothingFoundError where F1 is 0 for every given threshold, DataError for shapes that do not fit,
+    an empty grid, or where no frame is positive: F1 says nothing.
     """
     values = [_checked(one) for one in scores]
     counts = _counts(values, labels, weights)
@@ -137,9 +139,13 @@ def calibrate(
 
 
 def _every_threshold(smoothed: Floats) -> Floats:
-    """All thresholds that tell these scores apart (p > tau): each of them, and one below all."""
+    """The middle between neighbouring scores, and one threshold below all, in ascending order.
+
+    Scores closer than ROUNDING count as equal: another machine rounds them otherwise.
+    """
     distinct = np.unique(smoothed)
-    return np.append(np.nextafter(distinct[:1], -np.inf), distinct)
+    apart = np.flatnonzero(np.diff(distinct) > ROUNDING)
+    return np.append(distinct[0] - ROUNDING, (distinct[apart] + distinct[apart + 1]) / 2)
 
 
 def _parts(values: Floats, segments: ArrayLike) -> list[Floats]:

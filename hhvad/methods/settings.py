@@ -28,6 +28,8 @@ class Fixed(Section):
     tau: Annotated[float, Field(ge=0, le=1)] = Field(description="Threshold.")
 
 
+PAPER_TAUS = Grid(first=0.1, last=0.9, count=81)
+
 NAMED = {"lone-segment": Fixed(sigma=0.5, tau=0.5), "paper": Fixed(sigma=1.5, tau=0.65)}
 
 
@@ -45,12 +47,24 @@ class Locator(Section):
         "finds no event below three segments; or {sigma: ..., tau: ...}.",
     )
     sigmas: Grid = Field(Grid(first=0.5, last=3.0, count=11), description="Grid of sigma.")
-    taus: Grid = Field(Grid(first=0.1, last=0.9, count=81), description="Grid of tau.")
+    taus: Literal["exact", "paper"] | Grid = Field(
+        "exact",
+        description="The thresholds that are tried: exact, between every two neighbouring smoothed "
+        "scores, whatever their scale; paper (0.1 to 0.9, 81 values), or {first: ..., last: ..., "
+        "count: ...}.",
+    )
 
     @property
     def fallback(self) -> Fixed:
         """Smoothing and threshold where nothing calibrates them."""
         return NAMED[self.fixed] if isinstance(self.fixed, str) else self.fixed
+
+    @property
+    def thresholds(self) -> list[float] | Literal["exact"]:
+        """The grid of tau, as a flag takes it."""
+        if self.taus == "exact":
+            return "exact"
+        return (PAPER_TAUS if self.taus == "paper" else self.taus).words()
 
 
 class Method(Section):

@@ -50,7 +50,10 @@ def test_official_vectors(shared, name):
     smoothed = np.concatenate([locator.smooth(one, 1.5, "zero") for one in scores])
     official = vectors["locator_smoothed_zero_padded"]
     np.testing.assert_allclose(smoothed, official, rtol=0, atol=1e-12)
-    found = locator.calibrate(scores, labels, border="zero")
+    paper = locator.THRESHOLDS
+    found = locator.calibrate(scores, labels, thresholds=paper, border="zero")
+    exact = locator.calibrate(scores, labels, border="zero")
+    assert exact.f1 >= found.f1
     assert found.sigma == vectors["locator_sigma"]
     assert found.tau == vectors["locator_tau"]
 
@@ -135,6 +138,29 @@ def test_calibration_is_the_grid_search(seed, border):
     sigmas, thresholds = [0.1, 0.5, 1.25], np.linspace(0.1, 0.9, 17)
     found = locator.calibrate(scores, labels, sigmas=sigmas, thresholds=thresholds, border=border)
     assert tuple(found) == naive(scores, labels, sigmas, thresholds, border)
+
+
+@CHECKED
+@given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3))
+def test_exact_calibration_is_the_best_of_all_distinct_smoothed_scores(seed, scale):
+    scores, labels = videos(seed)
+    scores = [one * scale for one in scores]
+    sigmas, best = [0.1, 0.5, 1.25], 0.0
+    for sigma in sigmas:
+        smoothed = np.concatenate([locator.smooth(one, sigma) for one in scores])
+        taus = [smoothed.min() - 1, *np.unique(smoothed)]
+        best = max(best, naive(scores, labels, [sigma], taus, "renormalise")[2])
+    found = locator.calibrate(scores, labels, sigmas=sigmas)
+    # Scores closer than the rounding of floats are one for us, two for the reference.
+    assert found.f1 == pytest.approx(best, abs=1e-12)
+    assert naive(scores, labels, [found.sigma], [found.tau], "renormalise")[2] == found.f1
+
+
+def test_rounding_makes_no_threshold():
+    """A third of 0.3 thrice is not 0.3: such scores are one."""
+    scores, labels = [np.array([0.3, 0.1 + 0.2])], [np.array([0, 1])]
+    found = locator.calibrate(scores, labels, sigmas=[0.01])
+    assert found == pytest.approx((0.01, 0.3 - locator.ROUNDING, 2 / 3))
 
 
 def test_thresholds_count_in_the_given_order():

@@ -84,7 +84,7 @@ def test_defaults_are_the_papers(folder):
         "scorer.kind": "logistic",
         "scorer.seed": 42,
         "locator.sigmas.last": 3.0,
-        "locator.taus.count": 81,
+        "locator.taus": "exact",
     }.items():
         assert at(study.methods["hunt"], key) == value, key
 
