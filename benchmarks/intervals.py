@@ -122,6 +122,7 @@ def main():
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--videos", type=int, nargs="+", default=VIDEOS)
     arguments = parser.parse_args()
     names = [f"{name}{suffix}" for suffix in ("", " a - b") for name in METRICS]
     started = time.process_time()
@@ -130,7 +131,7 @@ def main():
     print("|" + "---|" * (len(names) + 4), flush=True)
     truths = {}
     worst = dict.fromkeys(names, 1.0)
-    for videos, target, shift in product(VIDEOS, AUCS, SHIFTS):
+    for videos, target, shift in product(arguments.videos, AUCS, SHIFTS):
         abnormal = videos // 2
         case = (abnormal / videos, target, shift)
         if case not in truths:

@@ -117,7 +117,7 @@ def frames_file(wildcards):
     have them sampled again, and Snakemake would run all readers again.
     """
     size = size_name(STUDY.size(wildcards.model))
-    if wildcards.view == "video" or is_calibration_sample(wildcards):
+    if wildcards.view != "segments" or is_calibration_sample(wildcards):
         return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
     reader = f"{wildcards.model}.{wildcards.prompt}"
     return f"<scratch>/segments/{reader}/{size}/{wildcards.video}.h5"
@@ -169,7 +169,7 @@ def siblings(wildcards):
 def wanted_heads(wildcards):
     """Which heads a capture keeps: all, or those that frozen detectors read."""
     wanted = STUDY.wanted_heads(wildcards.model, wildcards.prompt)
-    if wanted is None or wildcards.view == "video":
+    if wanted is None or wildcards.view != "segments":
         return "all"
     return " ".join(f"{head.layer},{head.head}" for head in wanted)
 
@@ -336,7 +336,7 @@ def sample_minutes(wildcards, attempt):
 
 def capture_minutes(wildcards, attempt):
     """Minutes that one capture may take, three of them for a model that is loaded first."""
-    segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
+    segments = 1 if wildcards.view != "segments" else segments_at_most(wildcards)
     return attempt * (3 + int(segments * COMPUTE.segment_seconds / 60))
 
 

@@ -18,6 +18,7 @@ from hhvad.errors import DataError
 from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
+TAILS = ("keep", "drop")
 SIGMAS = tuple(np.linspace(0.5, 3.0, 11).tolist())
 THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())  # the paper's
 ROUNDING = 1e-9  # smoothed scores that differ by less are equal
@@ -174,8 +175,10 @@ def shortest_event(sigma: float, tau: float, border: str = "renormalise") -> int
 class Locator:
     """From scores to events; the content of `<results>/locator/{method}.json`.
 
-    sigma counts segments; how says where sigma and tau come from; f1 is that of the validation
-    videos, None where it was not calibrated.
+    sigma counts segments. passes: how often scores are smoothed before they are compared with
+    annotations; events come from one pass. tail: `drop` leaves a last segment that is shorter than
+    the first one out of everything (its smoothed score is 0). how says where sigma and tau come
+    from; f1 is that of the validation videos, None where it was not calibrated.
     """
 
     sigma: float
@@ -184,6 +187,8 @@ class Locator:
     calibrated: bool = False
     f1: float | None = None
     how: str = ""
+    passes: int = 1
+    tail: str = "keep"
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.sigma) and self.sigma > 0):
@@ -192,16 +197,39 @@ class Locator:
             raise DataError(f"tau is {self.tau}; it must be a number")
         if self.border not in BORDERS:
             raise DataError(f"border is {self.border!r}; it is one of {', '.join(BORDERS)}")
+        if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
+            raise DataError(f"passes is {self.passes!r}; it must be a whole number from 1")
+        if self.tail not in TAILS:
+            raise DataError(f"tail is {self.tail!r}; it is one of {', '.join(TAILS)}")
 
     def smooth(self, scores: ArrayLike, segments: ArrayLike | None = None) -> Floats:
-        """One video's scores [T] smoothed; restarts after each gap between segments [T, 2]."""
+        """One video's scores [T] smoothed once; restarts after each gap between segments [T, 2]."""
         values = _checked(scores)
-        parts = [values] if segments is None else _parts(values, segments)
-        return np.concatenate([smooth(part, self.sigma, self.border) for part in parts])
+        if segments is None:
+            return smooth(values, self.sigma, self.border)
+        count = self.judged(segments)
+        parts = _parts(values[:count], np.asarray(segments)[:count])
+        smoothed = [smooth(part, self.sigma, self.border) for part in parts]
+        return np.concatenate([*smoothed, np.zeros(len(values) - count)])
+
+    def judged(self, segments: ArrayLike) -> int:
+        """How many of one video's segments [T, 2] count: T, or T - 1 without a dropped tail."""
+        lengths = np.diff(np.asarray(segments, dtype=np.int64).reshape(-1, 2))[:, 0]
+        has_tail = len(lengths) > 1 and lengths[-1] < lengths[0]
+        return len(lengths) - int(self.tail == "drop" and has_tail)
+
+    def measured(self, smoothed: ArrayLike, segments: ArrayLike) -> Floats:
+        """From scores smoothed once [T] to those that are compared with annotations [judged]."""
+        count = self.judged(segments)
+        values, bounds = _checked(smoothed)[:count], np.asarray(segments)[:count]
+        for _ in range(self.passes - 1):
+            values = self.smooth(values, bounds)
+        return values
 
     def events(self, scores: ArrayLike, segments: ArrayLike) -> list[Event]:
         """The events of one video from its scores [T], not yet smoothed, and segments [T, 2]."""
-        return events(self.smooth(scores, segments), self.tau, segments)
+        count = self.judged(segments)
+        return events(self.smooth(scores, segments)[:count], self.tau, np.asarray(segments)[:count])
 
     def to_json(self) -> dict[str, Any]:
         """What hhvad.localization.locator_file reads."""

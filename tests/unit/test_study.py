@@ -278,6 +278,35 @@ def test_lavad_needs_no_calibration_videos(folder):
     assert study.lavad("a").neighbours.share == 0.15
 
 
+def test_the_official_preset(folder):
+    hunt = {"kind": "headhunt", "model": "m", "preset": "official", "prompts": "p.yaml"}
+    found = load(methods__official=hunt).headhunt("official")
+    assert found.calibration.view == "video-but-last"
+    assert found.scorer.share == 0.6
+    locator = found.locator
+    assert (locator.border, locator.passes, locator.tail) == ("zero", 2, "drop")
+    assert not locator.calibrate
+    assert (locator.fallback.sigma, locator.fallback.tau) == (1.5, 0.65)
+    paper = load().headhunt("hunt")
+    assert (paper.calibration.view, paper.scorer.share) == ("video", 1.0)
+    assert (paper.locator.passes, paper.locator.tail, paper.locator.calibrate) == (1, "keep", True)
+    # What the entry says stays.
+    hunt["locator"] = {"passes": 1}
+    changed = load(methods__official=hunt).headhunt("official").locator
+    assert (changed.passes, changed.border) == (1, "zero")
+
+
+def test_the_official_wordings_have_an_id_of_their_own(folder):
+    shipped = ROOT / "config/prompts-official.yaml"
+    hunt = {"kind": "headhunt", "model": "m", "preset": "official", "prompts": str(shipped)}
+    study = load(methods__official=hunt)
+    assert study.online("official") == "coarse"
+    assert set(study.prompts_of("official")) == {"coarse", "detailed"}
+    del hunt["prompts"]
+    with pytest.raises(ConfigError, match="config/prompts-official.yaml"):
+        load(methods__official=hunt)  # the default, relative to the working directory
+
+
 def test_a_preset_gives_defaults_that_keys_change(folder):
     found = lavads(a={"preset": "demo", "window": {"samples": 3}}).lavad("a")
     assert (found.window.seconds, found.window.samples) == (4, 3)
