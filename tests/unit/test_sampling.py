@@ -86,7 +86,7 @@ def test_views():
     [
         (
             lambda: plan(10, "frames", 16, 48),
-            "view is 'frames'; it is one of video, video-but-last, segments",
+            "view is 'frames'; it is one of video, video-but-last",
         ),
         (lambda: segments(0, 48), "0 frames cannot be cut"),
         (lambda: segments(10, 0), "segments of 0"),

@@ -303,7 +303,7 @@ def test_the_official_wordings_have_an_id_of_their_own(folder):
     assert study.online("official") == "coarse"
     assert set(study.prompts_of("official")) == {"coarse", "detailed"}
     del hunt["prompts"]
-    with pytest.raises(ConfigError, match="config/prompts-official.yaml"):
+    with pytest.raises(ConfigError, match=r"config/prompts-official\.yaml"):
         load(methods__official=hunt)  # the default, relative to the working directory
 
 
