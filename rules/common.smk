@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
 
@@ -194,8 +194,9 @@ def batch_size_of_captures(wildcards, output):
 def compute_flags(wildcards, output):
     """How models run, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
+    commit_file = quote(f"{FOLDERS['results']}/models/{wildcards.model}.commit")
     return (
-        f"--device {COMPUTE.device}"
+        f"--device {COMPUTE.device} --commit-file {commit_file}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 

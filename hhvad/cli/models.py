@@ -136,6 +136,13 @@ def _add_model(p: argparse.ArgumentParser) -> None:
     p.add_argument("--model", required=True, help="checkpoint folder, hub id, or 'demo'")
     p.add_argument("--model-name", required=True, help="the model's short name, for provenance")
     p.add_argument("--revision", required=True, help="commit or tag of a hub id; may be empty")
+    p.add_argument(
+        "--commit-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="keeps the commit of a hub id for all jobs of a study",
+    )
     p.add_argument("--dtype", required=True, choices=DTYPES, help="of weights and computation")
     p.add_argument("--device", required=True, help="auto, cpu, cuda:0, or several: cuda:0,cuda:1")
     p.add_argument("--batch-size", required=True, type=_batch_size, metavar="auto|N")
@@ -283,7 +290,9 @@ def _ask(arguments: argparse.Namespace, job: dict[str, Any]) -> None:
         Holding(
             model=model,
             stamp=checkpoint.stamp(model),
-            revision=arguments.revision or None,
+            revision=checkpoint.pinned(
+                arguments.model, arguments.revision or None, arguments.commit_file
+            ),
             dtype=arguments.dtype,
             device=arguments.device,
             threads=arguments.threads,

@@ -11,7 +11,6 @@ prompt do not depend on which others are computed with it.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -36,12 +35,18 @@ from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.head import Answer, end_tokens, output_head, plain
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
+from hhvad.mllm.weights import (
+    DTYPES,
+    check_weights,
+    choose_precision,
+    computes,
+    cpu_flags,
+    free_memory,
+)
 from hhvad.records import HeadId
 
 log = logging.getLogger("hhvad")
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SAFETENSORS_FLOATS = {"F64", "F32", "F16", "BF16"}
 _CPU_TOKENS = 2048  # a batch's visual tokens on a CPU: more segments at once do not pay there
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 
@@ -51,8 +56,9 @@ class ModelInfo:
     """What a loaded model is: geometry from its config, never from a table.
 
     frame_size is (height, width), None where the model takes several sizes; then tokens_per_frame
-    is None too. fingerprint is the same for the same checkpoint files, wherever they lie. torch and
-    transformers are the versions that compute.
+    is None too. fingerprint is the same for the same checkpoint files, wherever they lie.
+    dtype_reason says why `auto` became this dtype on a CPU, commit which one of a hub id this is.
+    torch and transformers are the versions that compute.
     """
 
     architecture: str
@@ -64,6 +70,8 @@ class ModelInfo:
     dtype: str
     device: str
     fingerprint: str
+    dtype_reason: str = ""
+    commit: str | None = None
     torch: str = torch.__version__
     transformers: str = transformers.__version__
 
@@ -98,6 +106,7 @@ class Engine:
         device: torch.device,
         fingerprint: str,
         folder: Path | None = None,
+        dtype_reason: str = "",
     ) -> None:
         self.folder = folder  # of the checkpoint: the output head is read when it is first needed
         self._head: Tensor | None = None
@@ -123,6 +132,8 @@ class Engine:
             dtype=str(self.dtype).removeprefix("torch."),
             device=str(device),
             fingerprint=fingerprint,
+            dtype_reason=dtype_reason,
+            commit=commit_of(folder),
         )
 
     @classmethod
@@ -137,8 +148,9 @@ class Engine:
     ) -> Engine:
         """Load a checkpoint folder (offline) or a hub id `org/name` (only then with the network).
 
-        dtype: auto (the checkpoint's), float32, bfloat16 or float16. device: auto (the first GPU,
-        else the CPU) or a torch device. threads: CPU threads of torch, unchanged where None.
+        dtype: auto (the checkpoint's; on a CPU see hhvad.mllm.weights), float32, bfloat16 or
+        float16. device: auto (the first GPU, else the CPU) or a torch device. threads: CPU threads
+        of torch, unchanged where None.
         Only safetensors are read and no code of a checkpoint is run. Raises ModelError.
         """
         target = _device(device)
@@ -148,11 +160,12 @@ class Engine:
             torch.set_num_threads(threads)
         folder = _folder(model, revision)
         adapter = _adapter(folder)
-        _check_weights(folder, dtype)
+        check_weights(folder, dtype)
+        precision = choose_precision(folder, dtype, target.type, cpu_flags(), free_memory())
         pixels = Pixels.read(folder)
         with _quiet():
             tokenizer = _tokenizer(folder)
-            network = _network(folder, adapter.model_class, dtype)
+            network = _network(folder, adapter.model_class, precision.dtype)
         base: nn.Module = network.model.eval().requires_grad_(False)  # no lm_head: never used
         try:
             base = base.to(target)
@@ -162,13 +175,18 @@ class Engine:
             )
         backbone = adapter(base, base.config, tokenizer, pixels)
         return cls(
-            backbone, tokenizer, device=target, fingerprint=stamp(str(folder)), folder=folder
+            backbone,
+            tokenizer,
+            device=target,
+            fingerprint=stamp(str(folder)),
+            folder=folder,
+            dtype_reason=precision.reason,
         )
 
     def __str__(self) -> str:
         info = self.info
         kind = f"{info.architecture}, {info.layers} layers x {info.heads} heads"
-        return f"{kind}, {info.dtype} on {info.device}"
+        return f"{kind}, {computes(info)}"
 
     # Text
 
@@ -707,6 +725,13 @@ def _release(device: torch.device) -> None:
 # Loading
 
 
+def commit_of(folder: Path | None) -> str | None:
+    """The commit of a hub id's folder in huggingface_hub's cache; None for any other folder."""
+    if folder is not None and folder.parent.name == "snapshots":
+        return folder.name
+    return None
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -763,40 +788,6 @@ def _adapter(folder: Path) -> type[Backbone]:
         return find(str(config.get("model_type")))
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
-
-
-def _check_weights(folder: Path, dtype: str) -> None:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelError(f"{folder}: no *.safetensors files; convert the weights to safetensors")
-    kinds = {
-        entry["dtype"]
-        for file in files
-        for name, entry in _header(file).items()
-        if name != "__metadata__" and entry["dtype"] in _SAFETENSORS_FLOATS
-    }
-    if dtype == "auto" and len(kinds) > 1:
-        raise ModelError(
-            f"{folder}: the weights mix {' and '.join(sorted(kinds))}: set model.dtype to one of "
-            f"{', '.join(DTYPES)}"
-        )
-
-
-def _header(file: Path) -> dict[str, Any]:
-    """The JSON header of a safetensors file: 8 bytes of length, then name -> dtype, shape."""
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > 100 * 2**20:
-                raise ValueError("a header of more than 100 MiB")
-            header = json.loads(stream.read(length))
-            end = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"))
-            if stream.seek(0, 2) != 8 + length + end:
-                raise ValueError("it is cut off")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{file}: not a safetensors file ({error}); download it again") from error
-    assert isinstance(header, dict)
-    return header
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -32,6 +32,8 @@ class FakeEngine:
         dtype="float32",
         device="cpu",
         fingerprint="f",
+        commit=None,
+        dtype_reason="",
     )
 
     def __init__(self, behaviour):

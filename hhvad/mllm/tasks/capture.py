@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hhvad.errors import ArtifactError, HHVADError
-from hhvad.mllm.tasks import check_can
+from hhvad.mllm.tasks import check_can, made_by
 from hhvad.records import HeadId
 from hhvad.resident.wire import Message, Report
 
@@ -189,11 +189,7 @@ class Capture:
             "video": given["video"],
             "model": asked.model_name,
             "revision": asked.revision,
-            "fingerprint": info.fingerprint,
-            "architecture": info.architecture,
-            "dtype": info.dtype,
-            "torch": info.torch,
-            "transformers": info.transformers,
+            **made_by(info),
             "prompt": asked.prompt_id,
             "prompt_text": asked.prompt,
             "system": asked.system,
