@@ -69,6 +69,16 @@ class Model(Section):
         "that has no instructions for it and enough memory. The log and the provenance say which "
         "and why.",
     )
+    times: Literal["video", "fixed"] = Field(
+        "video",
+        description="When frames are shown, as Qwen3-VL reads it in a capture: the video's true "
+        "times, from the start of the segment, or two frames per second.",
+    )
+    outer_marks: bool = Field(
+        False,
+        description="Whether Qwen3-VL reads the marks of a video around the marks of its frames, "
+        "as transformers from 5.12 on writes them.",
+    )
     size: Size | None = Field(
         None, description="Height and width of its frames; by default `sampling.size`."
     )

@@ -24,6 +24,19 @@ def add_commands(commands: Any) -> None:
         "in a resident process that the next jobs use.",
     )
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    p.add_argument("--probe", required=True, type=Path, metavar="JSON", help="of their video")
+    p.add_argument(
+        "--times",
+        required=True,
+        choices=("video", "fixed"),
+        help="what Qwen3-VL reads: the probe's times, or two frames per second",
+    )
+    p.add_argument(
+        "--outer-marks",
+        required=True,
+        choices=("yes", "no"),
+        help="whether Qwen3-VL reads the video's own marks around those of its frames",
+    )
     _add_model(p)
     p.add_argument("--prompt-id", required=True, metavar="ID")
     p.add_argument("--prompt", required=True, metavar="TEXT")
@@ -200,6 +213,8 @@ def _capture_heads(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,
+        probe=str(arguments.probe.absolute()) if arguments.times == "video" else None,
+        outer_marks=arguments.outer_marks == "yes",
     )
     _ask(arguments, {"task": "capture", "about": request.frames, **asdict(request)})
 

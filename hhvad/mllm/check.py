@@ -38,7 +38,7 @@ def check_model(
         return {"path": model}
     adapter = _adapter(folder)
     check_weights(folder, dtype)
-    pixels = Pixels.read(folder)
+    pixels = Pixels.read(folder, "video")
     with _quiet():
         tokenizer = _tokenizer(folder)
         config = transformers.AutoConfig.from_pretrained(  # nosec B615

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
-from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision, find, read_object
+from hhvad.mllm.backbones.backbone import Backbone, Pixels, Told, Vision, find, read_object
 from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.head import Answer, end_tokens, output_head, plain
 from hhvad.mllm.hooks import PassDone, Tap
@@ -57,7 +58,8 @@ class ModelInfo:
 
     frame_size is (height, width), None where the model takes several sizes; then tokens_per_frame
     is None too. fingerprint is the same for the same checkpoint files, wherever they lie.
-    dtype_reason says why `auto` became this dtype on a CPU, commit which one of a hub id this is.
+    dtype_reason says why `auto` became this dtype on a CPU, commit which one of a hub id this is;
+    tells_time whether the text that the model reads says when frames are shown.
     torch and transformers are the versions that compute.
     """
 
@@ -72,6 +74,7 @@ class ModelInfo:
     fingerprint: str
     dtype_reason: str = ""
     commit: str | None = None
+    tells_time: bool = False
     torch: str = torch.__version__
     transformers: str = transformers.__version__
 
@@ -134,6 +137,7 @@ class Engine:
             fingerprint=fingerprint,
             dtype_reason=dtype_reason,
             commit=commit_of(folder),
+            tells_time=backbone.tells_time,
         )
 
     @classmethod
@@ -162,7 +166,7 @@ class Engine:
         adapter = _adapter(folder)
         check_weights(folder, dtype)
         precision = choose_precision(folder, dtype, target.type, cpu_flags(), free_memory())
-        pixels = Pixels.read(folder)
+        pixels = Pixels.read(folder, "video")
         with _quiet():
             tokenizer = _tokenizer(folder)
             network = _network(folder, adapter.model_class, precision.dtype)
@@ -191,7 +195,12 @@ class Engine:
     # Text
 
     def text(
-        self, prompt: str, n_frames: int, size: tuple[int, int] | None = None, system: str = ""
+        self,
+        prompt: str,
+        n_frames: int,
+        size: tuple[int, int] | None = None,
+        system: str = "",
+        told: Told | None = None,
     ) -> str:
         """The exact text for a prompt, runs of visual tokens written once with their count.
 
@@ -200,7 +209,7 @@ class Engine:
         """
         if size is not None:
             self.backbone.check_size(*size)
-        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size), system)
+        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size), system, told)
         token = re.escape(self.backbone.visual_token)
         return re.sub(
             f"(?:{token}){{2,}}",
@@ -208,7 +217,15 @@ class Engine:
             full,
         )
 
-    def _text(self, prompt: str, frames: int, height: int, width: int, system: str = "") -> str:
+    def _text(
+        self,
+        prompt: str,
+        frames: int,
+        height: int,
+        width: int,
+        system: str = "",
+        told: Told | None = None,
+    ) -> str:
         """The chat template around one video and the prompt, the video written out."""
         mark = self.backbone.video_token
         for name, given in (("prompt", prompt), ("system message", system)):
@@ -216,7 +233,8 @@ class Engine:
                 if forbidden in given:
                     raise ModelError(f"{name} {given!r} holds the model's own token {forbidden!r}")
         rendered = self._render(prompt, mark, system)
-        return rendered.replace(mark, self.backbone.frames_text(frames, height, width))
+        shown = self.backbone.told_text(frames, height, width, told or Told())
+        return rendered.replace(mark, shown)
 
     def _render(self, prompt: str, mark: str, system: str) -> str:
         # Templates of multimodal checkpoints take a list of parts; some know text parts only, and
@@ -254,14 +272,20 @@ class Engine:
         raise ModelError(f"the checkpoint's chat template takes no video ({mark}) with a prompt")
 
     def _plan(
-        self, prompts: Sequence[str], frames: int, height: int, width: int, system: str = ""
+        self,
+        prompts: Sequence[str],
+        frames: int,
+        height: int,
+        width: int,
+        system: str = "",
+        told: Told | None = None,
     ) -> list[_Pass]:
         """The prefills to run and the prompts on each: one for all where frames come first."""
         visual = self.backbone.visual_token_id
         expected = self.backbone.tokens(frames, height, width)
         passes: dict[tuple[int, ...], _Pass] = {}
         for index, prompt in enumerate(prompts):
-            text = self._text(prompt, frames, height, width, system)
+            text = self._text(prompt, frames, height, width, system, told)
             ids = torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"])
             places = (ids == visual).nonzero().flatten()
             if len(places) != expected:
@@ -302,6 +326,8 @@ class Engine:
         system: str = "",
         heads: Sequence[HeadId] | None = None,
         batch_size: int | Literal["auto"] = "auto",
+        seconds: NDArray[np.float64] | None = None,
+        outer_marks: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[NDArray[np.float32]]:
         """The head features of every segment at the last position of every prompt.
@@ -310,7 +336,9 @@ class Engine:
         is the system message before them, part of what all prompts share; empty for none.
         Returns, a prompt, float32 [S, L, H, D], or [S, n, D] in the order of `heads`; values as the
         model's dtype gives them, NaN and infinity included. A head is the slice h*D:(h+1)*D of
-        what enters its layer's o_proj. progress(done, total) after each
+        what enters its layer's o_proj. seconds [S, F] (when each frame is shown, from the start of
+        its segment) and outer_marks are what `Told` says, for families whose text depends on it;
+        segments of different texts are not in one batch. progress(done, total) after each
         batch. Raises ModelError for frames that do not suit the model, heads that it has not, and
         where one segment alone does not fit into memory.
         """
@@ -322,14 +350,29 @@ class Engine:
         shape = (count, len(picked) if heads is not None else self.info.layers * self.info.heads)
         results = [np.empty((*shape, self.info.head_dim), np.float32) for _ in prompts]
         if count and prompts and shape[1]:
-            job = _Job(self, self._plan(prompts, n_frames, height, width, system), layers, picked)
             sizes = self._batch_size(batch_size, n_frames, height, width, layers[-1])
-            with torch.inference_mode():
-                self._loop(frames, count, job, sizes, results, progress)
+            for told, start, stop in self._tellings(seconds, outer_marks, count):
+                plan = self._plan(prompts, n_frames, height, width, system, told)
+                job = _Job(self, plan, layers, picked)
+                with torch.inference_mode():
+                    self._loop(frames, (start, stop), job, sizes, results, progress)
         if heads is None:
             geometry = (count, self.info.layers, self.info.heads, self.info.head_dim)
             results = [result.reshape(geometry) for result in results]
         return results
+
+    def _tellings(
+        self, seconds: NDArray[np.float64] | None, outer_marks: bool, count: int
+    ) -> Iterator[tuple[Told, int, int]]:
+        """Runs [start, stop) of segments that are told the same."""
+        if seconds is None or not self.backbone.tells_time:
+            yield Told((), outer_marks), 0, count
+            return
+        start = 0
+        for row, run in groupby(np.round(seconds, 3).tolist()):
+            stop = start + len(list(run))
+            yield Told(tuple(row), outer_marks), start, stop
+            start = stop
 
     # Texts
 
@@ -491,13 +534,13 @@ class Engine:
     def _loop(
         self,
         frames: Any,
-        count: int,
+        span: tuple[int, int],
         job: _Job,
         sizes: _BatchSize,
         results: list[NDArray[np.float32]],
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        start = 0
+        start, count = span
         waiting: _Host | None = None  # the features of the batch before, on their way to the host
 
         def deliver(host: _Host | None) -> None:
@@ -508,7 +551,7 @@ class Engine:
             for result, value in zip(results, values, strict=True):
                 result[host.start : host.stop] = value
             if progress is not None:
-                progress(host.stop, count)
+                progress(host.stop, len(frames))
 
         with _Reader(frames, self.device) as reader:
             while start < count:

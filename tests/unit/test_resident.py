@@ -538,6 +538,7 @@ def arguments(frames, out, *more, model="."):
         "--heads",
         "all",
     ]
+    given += ["--probe", "none", "--times", "fixed", "--outer-marks", "no"]
     given += ["--batch-size", "auto", "--resident", "yes", "--idle-timeout", "60"]
     return [*given, "--out", str(out), *more]
 
