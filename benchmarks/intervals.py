@@ -99,10 +99,7 @@ def one_draw(videos, statistics, abnormal, arguments, seed):
         for method in "ab":
             key = f"{name} {method}"
             value, *drawn, _ = estimates[key]
-            degrees = (videos if name == "auc" else fewest) - 1
-            ends[method] = intervals.choose(
-                value, without[key], drawn, degrees=degrees, fewest=fewest
-            )
+            ends[method] = intervals.choose(value, without[key], drawn, fewest=fewest)
         found[name] = (*ends["a"], *estimates[f"{name} a"][1:3])
         difference = None
         if all(one.kind != "none" for one in ends.values()):

@@ -24,7 +24,7 @@ FEW_VIDEOS = 30
 
 KINDS = {
     "jackknife": "one video (of more than 200: one of 200 groups) is left out at a time, on the "
-    "logit scale, with Student's t",
+    "logit scale, with Student's t of one degree of freedom less than the rarer class has videos",
     "edge": "the value is exactly 0 or 1: that end, and the farther one of the bootstrap's other "
     "end and Clopper and Pearson's for as many videos as the rarer class has",
     "near-edge": "the value is 0 or 1 when some video is left out, so that all that it lacks hangs "
@@ -53,21 +53,20 @@ def choose(
     without: Floats,
     drawn: tuple[float, float],
     *,
-    degrees: int,
     fewest: int,
     share: bool = True,
 ) -> Interval:
     """The interval of a metric by the rules of KINDS, never one without width.
 
     without: its leave-out values [G]. drawn: the bootstrap's interval, NaN where there is none.
-    degrees: of freedom, for the jackknife. fewest: the videos of the rarer class that the metric
-    needs. share: whether it lies in [0, 1] by its nature.
+    fewest: the videos of the rarer class that the metric needs; one less are the degrees of freedom
+    of the jackknife. share: whether it lies in [0, 1] by its nature.
     """
     if not math.isfinite(value) or fewest < 2:
         return NO_INTERVAL
     if share and value in (0, 1):
         return Interval(*edge(value, drawn[0] if value else drawn[1], fewest), "edge")
-    found = jackknife(value, without, degrees) if share else None
+    found = jackknife(value, without, fewest - 1) if share else None
     if found is not None:
         return Interval(*found, "jackknife")
     low, high = drawn

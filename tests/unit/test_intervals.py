@@ -65,7 +65,7 @@ VARYING = np.array([0.5, 0.6, 0.7])
     ],
 )
 def test_which_kind(value, without, drawn, more, kind) -> None:
-    settings = {"degrees": 2, "fewest": 2, **more}
+    settings = {"fewest": 3, **more}
     found = intervals.choose(value, np.array(without), drawn, **settings)
     assert found.kind == kind
     assert kind in intervals.KINDS
