@@ -34,7 +34,7 @@ def installed() -> list[str]:
 
 
 def licence(name: str) -> list[str]:
-    """Each licence that a package's metadata name: one of them may be chosen."""
+    """Each licence that a package's metadata names: one of them may be chosen."""
     about = distribution(name).metadata
     classes = about.get_all("Classifier") or []
     found = [text.split("::")[-1].strip() for text in classes if text.startswith("License ::")]
