@@ -31,6 +31,10 @@ report: "workflow/report/workflow.rst"
 if workflow.remote_exec:
     restart_bundle_as_local_run()
 
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    commands = hhvad_in_environments(Path(".snakemake/code"))
+    shell.prefix(commands.replace("{", "{{").replace("}", "}}"))
+
 for note in STUDY.notes:
     logger.info(f"Note: {note}.")
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from inspect import signature
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 from types import FunctionType
 from typing import Any
 
@@ -103,6 +103,23 @@ def check_commands(study: Study, stamps: Mapping[str, str], here: bool) -> list[
         words += [f"--prompt={text}" for text in wanted["prompts"]]
         commands.append(join([*words, f"--key={key}", f"--out={out}"]))
     return commands
+
+
+def hhvad_in_environments(folder: Path) -> str:
+    """Shell words that define `hhvad` as this package, run by whichever Python comes first.
+
+    An environment that Snakemake makes from envs/ holds what hhvad imports, not hhvad: so a change
+    of code makes no environment anew. folder: gets a link to the package, and nothing else for
+    that Python to find.
+    """
+    package = Path(__file__).resolve().parent
+    link = folder.absolute() / package.name
+    if not link.is_symlink() or link.resolve() != package:
+        folder.mkdir(parents=True, exist_ok=True)
+        new = link.with_name(f".{package.name}-{os.getpid()}")
+        new.symlink_to(package)
+        os.replace(new, link)
+    return f'hhvad() {{ PYTHONPATH={quote(str(link.parent))} python -m hhvad "$@"; }};'
 
 
 def remove_leftovers(folders: Mapping[str, str], keep_temporary: bool) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
@@ -22,6 +23,7 @@ from hhvad.viewer.page import VIEWER_VERSION
 from hhvad.workflow import (
     check_commands,
     file_mb,
+    hhvad_in_environments,
     one_of,
     plan_faster,
     readers_of_frames,
