@@ -242,3 +242,18 @@ def test_a_file_of_another_revision_is_refused(monkeypatch, tmp_path):
     file.write_text("owner/name main whatever\n")
     with pytest.raises(ModelError, match="whatever"):
         checkpoint.pinned("owner/name", None, file)
+
+
+def test_weights_of_the_limit_are_read_whole(folder):
+    """Between the samples a change shows only up to the limit of 64 MiB."""
+    path = folder / "model.safetensors"
+    for size, whole in ((LIMIT, True), (LIMIT + 1, False)):
+        content = {"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, size]}}
+        header = json.dumps(content).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        os.truncate(path, size)
+        before = checkpoint.stamp(str(folder))
+        with path.open("rb+") as file:
+            file.seek(LIMIT // 8 + 4096)  # far from a sample: they are at quarters
+            file.write(b"x")
+        assert (checkpoint.stamp(str(folder)) != before) is whole
