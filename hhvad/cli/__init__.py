@@ -17,6 +17,7 @@ from hhvad.errors import HHVADError
 STAGES = (
     "videos",
     "models",
+    "convert",
     "headhunt",
     "motion",
     "lavad",
