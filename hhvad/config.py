@@ -149,7 +149,8 @@ class Questions(Section):
     )
     judgement: Text = Field(
         "Does anything abnormal happen in this video? Answer yes or no.",
-        description="Asked of each event and video: whether anything is wrong, yes or no; the model is not told what the detector found.",
+        description="Asked of each event and video: whether anything is wrong, yes or no. The "
+        "model is not told what the detector found.",
     )
     description: Text = Field(
         "Describe what happens in this video: who does what, and where.",

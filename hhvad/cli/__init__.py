@@ -23,6 +23,7 @@ STAGES = (
     "lavad",
     "zero_shot",
     "locate",
+    "describe",
     "report",
     "evaluate",
     "viewer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from hhvad.describe.plan import Unit
 
@@ -13,7 +13,6 @@ ASKED = {
     "event": ("judgement", "description", "analysis"),
     "video": ("judgement", "description", "analysis"),
 }
-LOWER = {"event": "clip", "video": "event"}
 
 _YES = re.compile(r"\W*(yes|abnormal|anomal\w*)\b", re.IGNORECASE)
 _NO = re.compile(r"\W*(no|normal|nothing)\b", re.IGNORECASE)
@@ -37,20 +36,16 @@ class Answered:
     cut: bool
     key: str
 
-    def row(self) -> dict[str, object]:
-        """As it is written."""
-        return asdict(self)
-
 
 def parts_of(unit: Unit, lower: Sequence[Answered]) -> list[str]:
-    """The texts of the level below that belong to a unit: those of its clips, or of all events."""
-    return [
-        one.answer
-        for one in lower
-        if one.level == LOWER.get(unit.level)
-        and one.question in ("clip", "description")
-        and (unit.level == "video" or one.event == unit.event)
-    ]
+    """The texts below a unit: of an event's clips, or of a video's events.
+
+    Of a video without events it is what was said of its own frames, where that was asked.
+    """
+    if unit.level == "event":
+        return [one.answer for one in lower if one.level == "clip" and one.event == unit.event]
+    events = [one for one in lower if one.level == "event" and one.question == "description"]
+    return [one.answer for one in events or lower if one.level != "clip"]
 
 
 def prompt(question: str, introduction: str, parts: Sequence[str]) -> str:

@@ -79,9 +79,7 @@ def units(
         first, last = seconds(start), seconds(end)
         parts = min(max(1, ceil((last - first) / clip_seconds - 1e-9)), end - start)
         cuts = [start + (end - start) * part // parts for part in range(parts + 1)]
-        found += [
-            Unit("clip", number, part, cuts[part], cuts[part + 1]) for part in range(parts)
-        ]
+        found += [Unit("clip", number, part, cuts[part], cuts[part + 1]) for part in range(parts)]
         before = min(frame(max(0.0, first - margin_seconds)), start)
         after = min(max(frame(last + margin_seconds), end), n_frames)
         found.append(Unit("event", number, -1, before, after))

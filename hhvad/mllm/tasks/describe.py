@@ -86,9 +86,7 @@ class Describe:
                     max_tokens=request.max_tokens,
                     batch_size=1,
                 )
-            report(
-                {"event": "progress", "done": len(answers), "total": len(request.questions)}
-            )
+            report({"event": "progress", "done": len(answers), "total": len(request.questions)})
         return answers
 
     def write(self, model: Any, request: Request, result: list[Answer]) -> Message:
