@@ -75,4 +75,6 @@ def sentence(entry: Mapping[str, Any]) -> str:
         "disagrees": f"[the model, asked independently, disagrees: {entry['judgement']}]",
         "unclear": f"[the model, asked independently, is unclear: {entry['judgement']}]",
     }.get(entry["agreement"], "")
-    return " ".join(filter(None, (entry["description"], entry["analysis"], judged)))
+    texts = (entry["description"].strip(), entry["analysis"].strip())
+    said = [text if text[-1] in ".!?" else f"{text}." for text in texts if text]
+    return " ".join([*said, *filter(None, [judged])])
