@@ -12,6 +12,7 @@ each line after it is one JSON object. Nothing in a file depends on when or wher
 | summaries | centre, answer, text (the part of the answer that is kept) |
 | phrases | text, anomalous |
 | descriptions | level, event, part, start, end, question, answer, tokens, cut, key |
+| hivau | id (of an item of list-hivau), answer, tokens, cut |
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SCHEMA_VERSIONS = {
     "summaries": 1,
     "phrases": 1,
     "descriptions": 1,
+    "hivau": 1,
 }
 
 Row = dict[str, Any]

@@ -24,6 +24,7 @@ STAGES = (
     "zero_shot",
     "locate",
     "describe",
+    "hivau",
     "report",
     "evaluate",
     "viewer",

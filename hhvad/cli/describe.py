@@ -209,6 +209,7 @@ def _describe(arguments: argparse.Namespace) -> None:
         job = {
             "frames": str(arguments.frames.absolute()),
             "out": str(arguments.out.absolute()),
+            "schema": "descriptions",
             "rows": rows,
             "questions": asked,
             "provenance": provenance,

@@ -27,6 +27,7 @@ class Request:
 
     frames: str | None
     out: str
+    schema: str  # of `out`
     rows: list[dict[str, Any]]
     questions: list[dict[str, Any]]
     provenance: dict[str, Any]
@@ -100,7 +101,7 @@ class Describe:
                 answer = next(answers)
                 row = row | {"answer": answer.text, "tokens": answer.tokens, "cut": answer.cut}
             rows.append({name: row[name] for name in sorted(row)})
-        texts.write(request.out, "descriptions", rows, request.provenance)
+        texts.write(request.out, request.schema, rows, request.provenance)
         return {"segments": len(result)}
 
 
