@@ -5,7 +5,7 @@ weights under the names of `InternVLForConditionalGeneration`. InternLM2 becomes
 `wqkv` is cut into the q heads of each group, then k, then v. Both rotate half of each head. Qwen2
 keeps its names. Nothing is computed but these cuts, so the numbers stay exactly the same.
 
-Config and safetensors are read and nothing else: nothing is unpickled, no code of the checkpoint runs.
+Config and safetensors are read and nothing else: no code of the checkpoint runs.
 """
 
 from __future__ import annotations
