@@ -256,12 +256,21 @@ def results_of_viewer(wildcards):
     """
     judged = set(STUDY.labelled if STUDY.annotated else [])
     files = [f"thumbnails/{name}.h5" for name in TEST]
+    if STUDY.described is not None:
+        files += [f"descriptions/{STUDY.described}/{name}.json" for name in TEST]
     for method in STUDY.methods:
         files += [f"metrics/{method}.json"] if judged else []
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
         if method in STUDY.wordings:
             files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
     return [f"<results>/{file}" for file in files]
+
+
+def descriptions_of_test_videos(wildcards):
+    """What is said of each test video, where events are described."""
+    if STUDY.described is None:
+        return []
+    return [f"<results>/descriptions/{STUDY.described}/{name}.json" for name in TEST]
 
 
 def figures_of_test_videos(wildcards):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TASKS = {
     "capture": "hhvad.mllm.tasks.capture:Capture",
     "complete": "hhvad.mllm.tasks.complete:Complete",
+    "describe": "hhvad.mllm.tasks.describe:Describe",
     "embed": "hhvad.mllm.tasks.embed:Embed",
     "generate": "hhvad.mllm.tasks.generate:Generate",
 }
