@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, on simulated videos.
 
-    python benchmarks/intervals.py [--draws 400] [--resamples 200] [--seed 0]
+    python benchmarks/intervals.py [--draws 400] [--resamples 200] [--seed 0] [--videos 15 30 100]
 
 Half of the videos are abnormal, each with one event. A segment's score is a shift of its video
 (standard deviation: 0, 1 or 2 times that of the noise), noise, and a step where it is anomalous,
