@@ -267,16 +267,15 @@ def test_thumbnails_of_any_file_that_can_be_sampled(tmp_path, name):
 @pytest.mark.parametrize(
     ("words", "started"),
     [
-        (["--start-pattern", "%Y%m%d_%H%M%S"], "2026-11-25T14:00:00+00:00"),
-        (["--start-pattern", "other_%Y%m%d"], None),
+        (["--started", "2026-11-25T14:00:00+00:00"], "2026-11-25T14:00:00+00:00"),
+        (["--started", "2026-11-25T15:00:00+01:00"], "2026-11-25T14:00:00+00:00"),
         ([], None),
     ],
 )
 def test_the_start_of_a_recording_is_carried_to_its_events(tmp_path, words, started):
     path = write_numbered(tmp_path / "gate_20261125_140000.mp4", 96, 24)
     probe = tmp_path / "a.json"
-    assert run("probe-video", *PROBE, "--path", path, "--out", probe, *words) == 0
-    assert read_json(probe)["started"] == started
+    assert run("probe-video", *PROBE, "--path", path, "--out", probe) == 0
     scores = tmp_path / "scores.tsv"
     write_scores(scores, np.array([[0, 48], [48, 96]]), np.array([0.0, 1.0]))
     write_json(tmp_path / "locator.json", Locator(0.1, 0.5).to_json())
@@ -284,7 +283,8 @@ def test_the_start_of_a_recording_is_carried_to_its_events(tmp_path, words, star
     given = ("--video", "a", "--method", "m", "--scores", scores, "--probe", probe)
     given += ("--locator", tmp_path / "locator.json", "--out-scores", tmp_path / "s.tsv")
     given += ("--out-events", tmp_path / "e.tsv", "--out-json", events)
-    assert run("localize-events", *given) == 0
+    assert run("localize-events", *given, *words) == 0
     (event,) = read_json(events)["events"]
+    assert read_json(events).get("started") == started
     assert (event["start_seconds"], event["end_seconds"]) == (2, 4)
     assert event.get("started_at") == (started and "2026-11-25T14:00:02+00:00")
