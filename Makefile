@@ -16,6 +16,7 @@ help:
 	@echo "make test   install with the test extras, lint, run every test"
 	@echo "make venv   the environment only"
 	@echo "make faults  kill, damage and lie to it for twenty minutes; ends in a table"
+	@echo "make mutants  put small faults into the package and count those that the tests notice"
 	@echo "make bench  the figures of benchmarks/"
 	@echo "make sbom   what is installed, as CycloneDX, in sbom.json"
 	@echo "make slurm-profile  install profiles/slurm for you, so that snakemake --profile slurm finds it"
@@ -65,6 +66,10 @@ fault-test: venv-test
 # The long form: at least 60 kills, hundreds of damaged files; ends in a table.
 faults: venv-test
 	$(RUN) HHVAD_FAULTS=long pytest --quiet tests/faults
+
+# Small faults in the package, one at a time: the tests should notice. docs/mutants.md has the survivors.
+mutants: venv-test
+	$(RUN) OMP_NUM_THREADS=1 python tests/mutants.py
 
 bench: venv
 	$(RUN) benchmarks/run
