@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-<<<<<<< HEAD
-=======
 from collections.abc import Sequence
->>>>>>> main
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -6,10 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-<<<<<<< HEAD
 from datetime import datetime
-=======
->>>>>>> main
 from pathlib import Path
 from typing import Any
 

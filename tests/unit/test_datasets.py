@@ -366,10 +366,7 @@ def test_make_sheet_folder(tmp_path, capsys):
     assert main([*words, str(tmp_path / "in")]) == 0
     assert out.read_text().startswith(edited)
     assert "gate-e" in out.read_text()
-<<<<<<< HEAD
     assert main([*words, str(tmp_path / "none")]) == 2
-=======
-    assert main(["make-sheet", "folder", str(tmp_path / "none"), "--out", str(out)]) == 2
 
 
 def test_names_without_a_label_are_no_training_videos_of_xd_violence():
@@ -380,4 +377,3 @@ def test_names_without_a_label_are_no_training_videos_of_xd_violence():
         ("b_label_B1-0-0", (xd_violence.CLASSES["B1"],), None),
     ]
     assert others == ["holiday_B1", "readme"]
->>>>>>> main
