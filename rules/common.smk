@@ -12,6 +12,7 @@ from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.artifacts.probe import PROBE_VERSION
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
+from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Lavad
@@ -76,6 +77,14 @@ def video_bytes(wildcards):
     if STUDY.is_demo(video) or not Path(video.path).is_file():
         return None
     return os.stat(video.path).st_size
+
+
+def started_flag(wildcards):
+    """When a video's recording started, where its file name says so, as a flag."""
+    pattern = STUDY.config.start_pattern
+    name = Path(STUDY.videos[wildcards.video].path).name
+    started = start_in_name(name, pattern) if pattern else None
+    return f"--started {started}" if started else ""
 
 
 def results_folder(wildcards):

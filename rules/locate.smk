@@ -72,6 +72,8 @@ rule localize_events:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        started=started_flag,
     shell:
         "hhvad localize-events"
         " --video {wildcards.video:q}"
@@ -79,6 +81,7 @@ rule localize_events:
         " --scores {input.scores:q}"
         " --locator {input.locator:q}"
         " --probe {input.probe:q}"
+        " {params.started}"
         " --out-scores {output.scores:q}"
         " --out-events {output.events:q}"
         " --out-json {output.json:q} 2> {log:q}"

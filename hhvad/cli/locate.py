@@ -55,6 +55,11 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--scores", required=True, metavar="TSV")
     p.add_argument("--locator", required=True, metavar="JSON")
     p.add_argument("--probe", required=True, metavar="JSON", help="what probe-video wrote")
+    p.add_argument(
+        "--started",
+        metavar="TIME",
+        help="when frame 0 was recorded, ISO 8601 in UTC; by default what the probe says",
+    )
     p.add_argument("--out-scores", required=True, metavar="TSV")
     p.add_argument("--out-events", required=True, metavar="TSV")
     p.add_argument("--out-json", required=True, metavar="JSON")
@@ -170,6 +175,7 @@ def _localize_events(arguments: Namespace) -> None:
         ("video", *columns),
         [(arguments.video, *(event[name] for name in columns)) for event in events],
     )
+    info = replace(info, started=_time(arguments.started) or info.started)
     if info.started:
         for event in events:
             event["started_at"] = info.clock(event["start_seconds"])
@@ -179,11 +185,24 @@ def _localize_events(arguments: Namespace) -> None:
             "video": arguments.video,
             "fps": info.fps,
             "frames": info.frames,
+            **({"started": info.started} if info.started else {}),
             "method": arguments.method,
             "locator": settings.to_json(),
             "events": events,
         },
     )
+
+
+def _time(text: str | None) -> str | None:
+    from datetime import datetime
+
+    from hhvad.clock import utc
+    from hhvad.errors import ConfigError
+
+    try:
+        return None if text is None else utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise ConfigError(f"--started is {text!r}; it is a time as ISO 8601") from error
 
 
 def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:

@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from hhvad.artifacts.probe import Probe
+from hhvad.clock import utc
 from hhvad.errors import HHVADError, VideoError
 from hhvad.media import transport
 from hhvad.media.probe import fingerprint
-from hhvad.media.time import FrameTimes, utc
+from hhvad.media.time import FrameTimes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -597,6 +598,8 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
             stream.codec_context.thread_count = threads
             stream.thread_type = "AUTO"
             for packet in container.demux(stream):
+                if not packet.size and packet.dts is not None:
+                    continue  # lengthens the frame before; to a decoder, it would be the end
                 try:
                     decoded = packet.decode()
                 except av.FFmpegError as error:

@@ -40,15 +40,16 @@ from hhvad.viewer.study import (
     ranked,
     read_locators,
     read_video,
-    wall_clock,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hhvad.media.time import FrameTimes
+
 # Raise it when the page changes: the rule carries it in its params.
-VIEWER_VERSION = 1
+VIEWER_VERSION = 2
 
 EVENT_COLUMNS = (
     "rank",
@@ -183,9 +184,8 @@ def _listed(shown: Shown, sprite: Sprite | None, methods: Sequence[str]) -> dict
         ],
         "annotated": None if shown.annotated is None else len(shown.annotated),
     }
-    started = wall_clock(info, 0.0)
-    if started:
-        entry["started"] = started
+    if info.started:
+        entry["started"] = info.started
     if sprite:
         entry["sprite"] = [sprite.width, sprite.height, sprite.columns, len(sprite.seconds)]
     return entry
@@ -198,7 +198,7 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     details: dict[str, Any] = {
         "source": quote(Path(os.path.relpath(source, folder)).as_posix()),
         "proxy": proxy_command(os.path.relpath(source, video_root)),
-        "fps": info.fps,
+        "times": _times(info.times),
         "curves": {method: _steps(curve) for method, curve in shown.curves.items()},
         "annotated": None
         if shown.annotated is None
@@ -218,6 +218,13 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     if shown.about:
         details["about"] = shown.about
     return details
+
+
+def _times(times: FrameTimes) -> dict[str, Any]:
+    """When frames start: `steps` as the probe's, in units of `unit` seconds; see stepFrame."""
+    unit = 1 / times.rate if times.is_constant else times.unit
+    steps = times.steps or f"1*{times.count}"
+    return {"start": float(times.start), "unit": float(unit), "steps": steps}
 
 
 def proxy_command(path: str) -> str:
