@@ -28,6 +28,7 @@ STAGES = (
     "datasets",
     "demo",
     "run",
+    "detect",
 )
 
 
