@@ -29,6 +29,7 @@ STAGES = (
     "demo",
     "run",
     "detect",
+    "start",
 )
 
 
