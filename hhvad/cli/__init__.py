@@ -31,6 +31,8 @@ STAGES = (
     "datasets",
     "demo",
     "run",
+    "detect",
+    "start",
 )
 
 

@@ -141,18 +141,49 @@ def _calibrate_locator(arguments: Namespace) -> None:
 
 
 def _localize_events(arguments: Namespace) -> None:
+    localize_events(
+        video=arguments.video,
+        method=arguments.method,
+        scores_file=arguments.scores,
+        locator=arguments.locator,
+        probe_file=arguments.probe,
+        out_scores=arguments.out_scores,
+        out_events=arguments.out_events,
+        out_json=arguments.out_json,
+        started=arguments.started,
+    )
+
+
+def localize_events(
+    *,
+    video: str,
+    method: str,
+    scores_file: str | Path,
+    locator: str | Path,
+    probe_file: str | Path,
+    out_scores: str | Path,
+    out_events: str | Path,
+    out_json: str | Path,
+    started: str | None = None,
+) -> list[dict[str, Any]]:
+    """Smooth a video's scores and write them and its events; the events as in `out_json`.
+
+    started: when the recording started, as ISO 8601, where the probe does not know.
+
+    Raises ArtifactError where the files do not fit each other.
+    """
     from hhvad.artifacts import probe, scores
     from hhvad.files import write_json, write_tsv
     from hhvad.localization import locator_file
 
-    settings = locator_file.read(arguments.locator)
-    found = scores.read(arguments.scores)
-    info = probe.read(arguments.probe)
-    _require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
+    settings = locator_file.read(locator)
+    found = scores.read(scores_file)
+    info = probe.read(probe_file)
+    _require_end(scores_file, found.bounds, probe_file, info.frames)
     smoothed, judged = settings.smooth(found.scores, found.bounds), settings.judged(found.bounds)
     rows = zip(found.bounds.tolist(), found.scores.tolist(), smoothed.tolist(), strict=True)
     write_tsv(
-        arguments.out_scores,
+        out_scores,
         (*scores.COLUMNS, "smoothed", "anomalous"),
         [
             (i, start, end, score, smooth, int(i < judged and smooth > settings.tau))
@@ -171,26 +202,27 @@ def _localize_events(arguments: Namespace) -> None:
     ]
     columns = ("start_frame", "end_frame", "start_seconds", "end_seconds", "peak_score")
     write_tsv(
-        arguments.out_events,
+        out_events,
         ("video", *columns),
-        [(arguments.video, *(event[name] for name in columns)) for event in events],
+        [(video, *(event[name] for name in columns)) for event in events],
     )
-    info = replace(info, started=_time(arguments.started) or info.started)
+    info = replace(info, started=_time(started) or info.started)
     if info.started:
         for event in events:
             event["started_at"] = info.clock(event["start_seconds"])
     write_json(
-        arguments.out_json,
+        out_json,
         {
-            "video": arguments.video,
+            "video": video,
             "fps": info.fps,
             "frames": info.frames,
             **({"started": info.started} if info.started else {}),
-            "method": arguments.method,
+            "method": method,
             "locator": settings.to_json(),
             "events": events,
         },
     )
+    return events
 
 
 def _time(text: str | None) -> str | None:
@@ -205,7 +237,7 @@ def _time(text: str | None) -> str | None:
         raise ConfigError(f"--started is {text!r}; it is a time as ISO 8601") from error
 
 
-def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
+def _require_end(scores: str | Path, bounds: Any, probe: str | Path, frames: int) -> None:
     """The scored segments must be those of the probed video."""
     from hhvad.errors import ArtifactError
 

@@ -143,13 +143,13 @@ def _sizes(folder: Path) -> Counter[str]:
         raise ModelError(f"{folder}: no *.safetensors files; convert the weights to safetensors")
     sizes: Counter[str] = Counter()
     for file in files:
-        for name, entry in _header(file).items():
+        for name, entry in header(file).items():
             if name != "__metadata__" and entry["dtype"] in _FLOATS:
                 sizes[entry["dtype"]] += math.prod(entry["shape"]) * _FLOATS[entry["dtype"]]
     return sizes
 
 
-def _header(file: Path) -> dict[str, Any]:
+def header(file: Path) -> dict[str, Any]:
     """The JSON header of a safetensors file: 8 bytes of length, then name -> dtype, shape."""
     try:
         with file.open("rb") as stream:
