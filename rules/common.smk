@@ -48,8 +48,11 @@ FOLDERS = STUDY.folders
 LOGS = FOLDERS["logs"]
 WEIGHTS_MB = {name: weights_mb(model.path) for name, model in STUDY.models.items()}
 HEADHUNTS = STUDY.of(HeadHunt)
-FITTED = [name for name in STUDY.methods if name not in STUDY.frozen]
+CALIBRATED = [
+    name for name in STUDY.methods if name not in [*STUDY.frozen, *STUDY.budgeted]
+]
 CALIBRATION, VALIDATION, TEST = map(STUDY.split, ("calibration", "validation", "test"))
+REFERENCE = STUDY.split("reference")
 SHEET = STUDY.config.videos
 
 
@@ -220,6 +223,23 @@ def scores_of(split):
 def locator_of(wildcards):
     """The settings of a method's locator."""
     return STUDY.methods[wildcards.method].locator
+
+
+def camera_of(wildcards):
+    """The camera of a video."""
+    return STUDY.videos[wildcards.video].camera
+
+
+def ignored_hours(wildcards):
+    """The hours in which events of a video's camera are ignored."""
+    return locator_of(wildcards).ignore_hours.get(camera_of(wildcards), [])
+
+
+def validation_events(wildcards):
+    """The annotated events of the validation videos; none where the threshold is fixed."""
+    if locator_of(wildcards).kind == "fixed":
+        return ["none" for _ in VALIDATION]
+    return [format_events(STUDY.videos[name].events) or "none" for name in VALIDATION]
 
 
 def localization_of_labelled_tests(wildcards):

@@ -14,16 +14,14 @@ rule calibrate_locator:
     benchmark:
         "<benchmarks>/calibrate_locator/{method}.tsv"
     wildcard_constraints:
-        method=one_of(FITTED),
+        method=one_of(CALIBRATED),
     conda:
         "../envs/light.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        events=[
-            format_events(STUDY.videos[name].events) or "none" for name in VALIDATION
-        ],
+        events=validation_events,
         sigmas=lambda wildcards: locator_of(wildcards).sigmas.words(),
         taus=lambda wildcards: locator_of(wildcards).taus.words(),
         border=lambda wildcards: locator_of(wildcards).border,
@@ -61,6 +59,8 @@ rule localize_events:
         "<logs>/localize_events/{method}/{video}.log",
     benchmark:
         "<benchmarks>/localize_events/{method}/{video}.tsv"
+    wildcard_constraints:
+        method=one_of(m for m in STUDY.methods if m not in STUDY.alarmed),
     conda:
         "../envs/light.yaml"
     resources:

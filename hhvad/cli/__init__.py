@@ -22,6 +22,7 @@ STAGES = (
     "lavad",
     "zero_shot",
     "locate",
+    "alarms",
     "report",
     "evaluate",
     "viewer",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hhvad.errors import DataError
+from hhvad.localization.budget import Thresholds
 from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
@@ -169,7 +170,8 @@ class Locator:
     """From scores to events; the content of `<results>/locator/{method}.json`.
 
     sigma counts segments; how says where sigma and tau come from; f1 is that of the validation
-    videos, None where it was not calibrated.
+    videos, None where it was not calibrated. budget: the thresholds of cameras where they follow
+    from a budget of alarms; tau is then the pooled one.
     """
 
     sigma: float
@@ -178,6 +180,7 @@ class Locator:
     calibrated: bool = False
     f1: float | None = None
     how: str = ""
+    budget: Thresholds | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.sigma) and self.sigma > 0):
@@ -193,13 +196,36 @@ class Locator:
         parts = [values] if segments is None else _parts(values, segments)
         return np.concatenate([smooth(part, self.sigma, self.border) for part in parts])
 
-    def events(self, scores: ArrayLike, segments: ArrayLike) -> list[Event]:
-        """The events of one video from its scores [T], not yet smoothed, and segments [T, 2]."""
-        return events(self.smooth(scores, segments), self.tau, segments)
+    def taus(self, count: int, camera: str | None = None, hours: ArrayLike | None = None) -> Floats:
+        """The threshold at each of `count` segments of a camera: [count].
+
+        hours [count]: the hour of the day (UTC) of each; None where it is not known. A camera that
+        the locator does not know has the pooled threshold.
+        """
+        if self.budget is None:
+            return np.full(count, self.tau)
+        return self.budget.of(camera).at(hours, count)
+
+    def events(
+        self,
+        scores: ArrayLike,
+        segments: ArrayLike,
+        camera: str | None = None,
+        hours: ArrayLike | None = None,
+    ) -> list[Event]:
+        """The events of one video from its scores [T], not yet smoothed, and segments [T, 2].
+
+        camera and hours [T] are as in `taus`.
+        """
+        smoothed = self.smooth(scores, segments)
+        return events(smoothed, self.taus(len(smoothed), camera, hours), segments)
 
     def to_json(self) -> dict[str, Any]:
-        """What hhvad.localization.locator_file reads."""
-        return asdict(self)
+        """What hhvad.localization.locator_file reads; without a budget there is no such key."""
+        data = asdict(self)
+        if self.budget is None:
+            del data["budget"]
+        return data
 
 
 def _sums_above(bins: NDArray[np.intp], weights: Floats, count: int) -> Floats:
@@ -231,8 +257,8 @@ def _counts(
     return counts
 
 
-def events(smoothed: ArrayLike, tau: float, segments: ArrayLike | None = None) -> list[Event]:
-    """Runs of smoothed scores [T] above tau, in frames.
+def events(smoothed: ArrayLike, tau: ArrayLike, segments: ArrayLike | None = None) -> list[Event]:
+    """Runs of smoothed scores [T] above tau (a number, or [T]), in frames.
 
     segments [T, 2] are the frames [start, end) of each score, in order; without them a score is one
     frame. An event ends with a gap between segments.
@@ -248,8 +274,9 @@ def events(smoothed: ArrayLike, tau: float, segments: ArrayLike | None = None) -
     if (bounds[:, 1] <= bounds[:, 0]).any() or (bounds[1:, 0] < bounds[:-1, 1]).any():
         raise DataError("segments overlap, are empty or out of order")
     found: list[Event] = []
-    for (start, end), score in zip(bounds.tolist(), values.tolist(), strict=True):
-        if score <= tau:
+    taus = np.broadcast_to(np.asarray(tau, dtype=np.float64), values.shape).tolist()
+    for (start, end), score, limit in zip(bounds.tolist(), values.tolist(), taus, strict=True):
+        if score <= limit:
             continue
         if found and found[-1].end == start:
             found[-1] = Event(found[-1].start, end, max(found[-1].peak, score))
