@@ -133,8 +133,8 @@ def check_id(name: str, where: str, what: str = "video") -> None:
         suggestion = re.sub(r"[^A-Za-z0-9._=#-]+", "_", name).strip("._=#-")
         suggestion = suggestion[:200] or f"{what}-1"
         raise SheetError(
-            f"{where}: {what} is {name!r}; an id has letters, digits and . _ = # - only, and starts "
-            f"with a letter or digit: {suggestion!r} would do"
+            f"{where}: {what} is {name!r}; an id has letters, digits and . _ = # - only, and "
+            f"starts with a letter or digit: {suggestion!r} would do"
         )
 
 

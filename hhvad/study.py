@@ -144,7 +144,7 @@ class Study:
 
     @cached_property
     def alarmed(self) -> list[str]:
-        """The methods whose events depend on the camera, or are more than runs above a threshold."""
+        """The methods whose events depend on the camera, or are not just runs above tau."""
         return [
             name
             for name, method in self.methods.items()
@@ -460,13 +460,9 @@ class Study:
                     f"{self.config.videos}: split reference has no videos, but {key}.kind is "
                     "budget: add rows of ordinary footage, or choose another kind"
                 )
-            known = (
-                reference
-                if budget
-                else set(self.frozen[name].cameras)
-                if name in self.frozen
-                else set()
-            )
+            known = reference if budget else set()
+            if name in self.frozen and not budget:
+                known = set(self.frozen[name].cameras)
             lacking = sorted({self.videos[video].camera for video in self.split("test")} - known)
             if known and lacking:
                 yield (

@@ -75,9 +75,9 @@ rule localize_alarms:
         merge_gap=lambda wildcards: locator_of(wildcards).merge_gap,
         min_duration=lambda wildcards: locator_of(wildcards).min_duration,
         pad=lambda wildcards: locator_of(wildcards).pad,
-        low=lambda wildcards: "none"
-        if locator_of(wildcards).low is None
-        else locator_of(wildcards).low,
+        low=lambda wildcards: (
+            "none" if locator_of(wildcards).low is None else locator_of(wildcards).low
+        ),
         ignore_hours=ignored_hours,
     shell:
         "hhvad localize-alarms"

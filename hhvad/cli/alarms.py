@@ -1,4 +1,4 @@
-"""Commands of rules/alarms.smk: thresholds from a budget of alarms, and the events that are shown."""
+"""Commands of rules/alarms.smk: thresholds from a budget, and the events that are shown."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _calibrate_budget(arguments: Namespace) -> None:
         arguments.by == "hour-of-day",
     )
     smoothing = Locator(arguments.sigma, arguments.tau, arguments.border)
-    reference: dict[str, list[tuple[str, Footage]]] = {}
+    reference: dict[str, list[tuple[tuple[str, str], Footage]]] = {}
     for camera, order, footage in _reference(arguments, smoothing):
         reference.setdefault(camera, []).append((order, footage))
     found = budget.calibrate(

@@ -77,7 +77,8 @@ def video(
     """A video's scores over time, above its thumbnails.
 
     bounds [T, 2], duration, detected and annotated intervals and thumbnails' times are in seconds;
-    score and smoothed are [T], tau is a number or [T]; annotated is None where the video has no annotation.
+    score and smoothed are [T], tau is a number or [T]; annotated is None where the video has no
+    annotation.
     """
     with mpl.rc_context(STYLE):
         # Thumbnails side by side fill the width; the strip is as high as their shape asks for.

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import ConfigError, DataError
@@ -142,7 +142,7 @@ def is_ignored(event: Event, probe: Probe, hours: Sequence[Hours]) -> bool:
     )
 
 
-def hours_of_day(segments: ArrayLike, probe: Probe) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def hours_of_day(segments: ArrayLike, probe: Probe) -> NDArray[np.int64]:
     """The hour of the day (UTC) at which each segment [T, 2] starts. DataError: no wall clock."""
     if probe.started is None:
         raise DataError("the wall clock of this video is not known")
@@ -153,9 +153,7 @@ def hours_of_day(segments: ArrayLike, probe: Probe) -> np.ndarray[tuple[int], np
     return np.asarray((seconds // 3600) % 24, dtype=np.int64)
 
 
-def footage_seconds(
-    segments: ArrayLike, probe: Probe
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def footage_seconds(segments: ArrayLike, probe: Probe) -> NDArray[np.float64]:
     """How long each segment [T, 2] is shown, in seconds [T], without the gaps in it."""
     bounds = np.asarray(segments, dtype=np.int64)
     seconds = np.diff(probe.times.all_seconds(bounds), axis=1)[:, 0]

@@ -286,9 +286,8 @@ def _choose(
         if tau is not None:
             found = tau, rule
             break
-        notes.append(
-            _too_little(windows, budget, "all cameras together" if rule == "pooled" else "it")
-        )
+        who = "all cameras together" if rule == "pooled" else "it"
+        notes.append(_too_little(windows, budget, who))
     if found is None:
         last = sources[-1][1]
         kept = last.maxima[last.kept]
@@ -306,8 +305,8 @@ def _choose(
     if budget.by_hour:
         lacking = []
         for hour in sorted({*together.hours.tolist()} - {-1}):
-            taus = (quantile(windows.at(hour), budget.alpha) for _, windows in sources)
-            first = next((one for one in taus if one is not None), None)
+            options = (quantile(windows.at(hour), budget.alpha) for _, windows in sources)
+            first = next((one for one in options if one is not None), None)
             if first is None:
                 lacking.append(f"{hour}")
             else:
@@ -343,9 +342,7 @@ def _too_little(windows: _Windows, budget: Budget, who: str) -> str:
     """How much footage is lacking, and what the footage that is there supports."""
     kept = int(windows.kept.sum())
     needed = (budget.fewest + budget.drop_top) * budget.window - windows.seconds
-    supported = (
-        f"supports {DAY / budget.window / (kept + 1):.3g} a day" if kept else "supports none"
-    )
+    supported = f"supports {DAY / budget.window / (kept + 1):.3g} a day" if kept else "is none"
     return (
         f"{budget.alarms_per_day:g} alarms a day need {max(needed, 0) / 3600:.3g} more hours of "
         f"reference footage: {who} has {kept} windows of {budget.window:g} s, which {supported}"

@@ -102,8 +102,8 @@ class Locator(Section):
             )
         if budget and (self.alarms_per_day or 0) * self.window >= DAY:
             raise ValueError(
-                f"alarms_per_day is {self.alarms_per_day:g}, but windows of {self.window:g} s allow "
-                f"fewer than {DAY / self.window:g} a day; lower it, or shorten window"
+                f"alarms_per_day is {self.alarms_per_day:g}, but windows of {self.window:g} s "
+                f"allow fewer than {DAY / self.window:g} a day; lower it, or shorten window"
             )
         for camera, hours in self.ignore_hours.items():
             try:

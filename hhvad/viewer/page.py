@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Raise it when the page changes: the rule carries it in its params.
-VIEWER_VERSION = 1
+VIEWER_VERSION = 2
 
 EVENT_COLUMNS = (
     "rank",
@@ -107,6 +107,9 @@ def build(
         entries.append(_listed(shown, sprite, methods))
         events += shown.events
         details = _details(shown, sprite, video_root, out.parent)
+        taus = {m: one.budget.of(video.camera).tau for m, one in locators.items() if one.budget}
+        if taus:
+            details["taus"] = taus
         _write_script(data / "videos" / f"{video.video}.js", "video", details, video.video)
     if not entries:
         raise ArtifactError(
@@ -366,6 +369,9 @@ def _metrics(
     found: dict[str, Any] = {}
     for method in methods:
         entry: dict[str, Any] = {"locator": locators[method].to_json()}
+        budget = locators[method].budget
+        if budget is not None:
+            entry["cameras"] = budget.lines()
         metrics = results / "metrics" / f"{method}.json"
         experts = results / "experts" / f"{method}.tsv"
         rss = results / "figures" / method / "rss.svg"

@@ -123,7 +123,10 @@ def _event(entry: dict[str, Any], method: str, video: str, info: Probe) -> Viewe
         end_seconds=end,
         started_at=wall_clock(info, start),
         peak_score=peak,
-        description=plain(str(entry.get("description") or "")),
+        description=plain(
+            ("Ignored: in the camera's ignored hours. " if entry.get("ignored") else "")
+            + str(entry.get("description") or "")
+        ),
     )
 
 
