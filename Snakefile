@@ -56,6 +56,8 @@ if STUDY.alarmed:
     include: "rules/alarms.smk"
 
 
+include: "rules/describe_inputs.smk"
+include: "rules/describe.smk"
 include: "rules/report.smk"
 include: "rules/viewer.smk"
 include: "rules/train.smk"
@@ -75,7 +77,7 @@ wildcard_constraints:
     size=r"[0-9]+x[0-9]+",
     reader=one_of(readers_of_frames(STUDY)),
     stride=r"[0-9]+",
-    view=r"video|segments",
+    view=r"video|video-but-last|segments",
     split=r"validation|test",
 
 
@@ -100,6 +102,8 @@ localrules:
     score_zero_shot,
     calibrate_locator,
     localize_events,
+    sample_focus,
+    report_descriptions,
     report_metrics,
     plot_curves,
     plot_heads,
@@ -108,13 +112,15 @@ localrules:
     build_viewer,
 
 
-# Scores, events and a figure of every test video; metrics where there are annotations.
+# Scores, events and a figure of every test video; metrics where there are annotations; sentences
+# where the config has a section `describe`.
 rule all:
     default_target: True
     input:
         annotations="<results>/annotations/test.tsv",
         results=results_of_methods,
         videos=figures_of_test_videos,
+        descriptions=descriptions_of_test_videos,
         deleted=deleted_results,
         viewer="<results>/viewer",
 

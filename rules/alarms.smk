@@ -27,6 +27,8 @@ rule calibrate_budget:
         pool=lambda wildcards: locator_of(wildcards).pool,
         by=lambda wildcards: locator_of(wildcards).by or "none",
         border=lambda wildcards: locator_of(wildcards).border,
+        passes=lambda wildcards: locator_of(wildcards).passes,
+        tail=lambda wildcards: locator_of(wildcards).tail,
         sigma=lambda wildcards: locator_of(wildcards).fallback.sigma,
         tau=lambda wildcards: locator_of(wildcards).fallback.tau,
     shell:
@@ -39,6 +41,8 @@ rule calibrate_budget:
         " --pool {params.pool}"
         " --by {params.by}"
         " --border {params.border}"
+        " --passes {params.passes}"
+        " --tail {params.tail}"
         " --sigma {params.sigma}"
         " --tau {params.tau}"
         " --out {output:q} > {log:q} 2>&1"

@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -122,7 +122,7 @@ def frames_file(wildcards):
     have them sampled again, and Snakemake would run all readers again.
     """
     size = size_name(STUDY.size(wildcards.model))
-    if wildcards.view == "video" or is_calibration_sample(wildcards):
+    if wildcards.view != "segments" or is_calibration_sample(wildcards):
         return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
     reader = f"{wildcards.model}.{wildcards.prompt}"
     return f"<scratch>/segments/{reader}/{size}/{wildcards.video}.h5"
@@ -174,7 +174,7 @@ def siblings(wildcards):
 def wanted_heads(wildcards):
     """Which heads a capture keeps: all, or those that frozen detectors read."""
     wanted = STUDY.wanted_heads(wildcards.model, wildcards.prompt)
-    if wanted is None or wildcards.view == "video":
+    if wanted is None or wildcards.view != "segments":
         return "all"
     return " ".join(f"{head.layer},{head.head}" for head in wanted)
 
@@ -199,8 +199,9 @@ def batch_size_of_captures(wildcards, output):
 def compute_flags(wildcards, output):
     """How models run, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
+    commit_file = quote(f"{FOLDERS['results']}/models/{wildcards.model}.commit")
     return (
-        f"--device {COMPUTE.device}"
+        f"--device {COMPUTE.device} --commit-file {commit_file}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 
@@ -233,13 +234,6 @@ def camera_of(wildcards):
 def ignored_hours(wildcards):
     """The hours in which events of a video's camera are ignored."""
     return locator_of(wildcards).ignore_hours.get(camera_of(wildcards), [])
-
-
-def validation_events(wildcards):
-    """The annotated events of the validation videos; none where the threshold is fixed."""
-    if locator_of(wildcards).kind == "fixed":
-        return ["none" for _ in VALIDATION]
-    return [format_events(STUDY.videos[name].events) or "none" for name in VALIDATION]
 
 
 def localization_of_labelled_tests(wildcards):
@@ -275,12 +269,21 @@ def results_of_viewer(wildcards):
     """
     judged = set(STUDY.labelled if STUDY.annotated else [])
     files = [f"thumbnails/{name}.h5" for name in TEST]
+    if STUDY.described is not None:
+        files += [f"descriptions/{STUDY.described}/{name}.json" for name in TEST]
     for method in STUDY.methods:
         files += [f"metrics/{method}.json"] if judged else []
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
         if method in STUDY.wordings:
             files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
     return [f"<results>/{file}" for file in files]
+
+
+def descriptions_of_test_videos(wildcards):
+    """What is said of each test video, where events are described."""
+    if STUDY.described is None:
+        return []
+    return [f"<results>/descriptions/{STUDY.described}/{name}.json" for name in TEST]
 
 
 def figures_of_test_videos(wildcards):
@@ -358,7 +361,7 @@ def sample_minutes(wildcards, attempt):
 
 def capture_minutes(wildcards, attempt):
     """Minutes that one capture may take, three of them for a model that is loaded first."""
-    segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
+    segments = 1 if wildcards.view != "segments" else segments_at_most(wildcards)
     return attempt * (3 + int(segments * COMPUTE.segment_seconds / 60))
 
 

@@ -39,6 +39,8 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--pool", choices=("camera", "all", "shrink"), default="shrink")
     p.add_argument("--by", choices=("none", "hour-of-day"), default="none")
     p.add_argument("--border", choices=("renormalise", "zero"), default="renormalise")
+    p.add_argument("--passes", type=int, default=1, help="smoothings before measuring")
+    p.add_argument("--tail", choices=("keep", "drop"), default="keep")
     p.add_argument("--sigma", type=float, default=0.5, help="smoothing in segments, default 0.5")
     p.add_argument("--tau", type=float, default=0.5, help="without a window; default 0.5")
     p.add_argument("--out", metavar="JSON", help="write the locator")
@@ -74,6 +76,8 @@ def _note(text: str) -> None:
 
 
 def _calibrate_budget(arguments: Namespace) -> None:
+    from dataclasses import replace
+
     from hhvad.files import write_json
     from hhvad.localization import budget
     from hhvad.localization.locator import Locator
@@ -85,7 +89,13 @@ def _calibrate_budget(arguments: Namespace) -> None:
         arguments.pool,
         arguments.by == "hour-of-day",
     )
-    smoothing = Locator(arguments.sigma, arguments.tau, arguments.border)
+    smoothing = Locator(
+        arguments.sigma,
+        arguments.tau,
+        arguments.border,
+        passes=arguments.passes,
+        tail=arguments.tail,
+    )
     reference: dict[str, list[tuple[tuple[str, str], Footage]]] = {}
     for camera, order, footage in _reference(arguments, smoothing):
         reference.setdefault(camera, []).append((order, footage))
@@ -106,10 +116,9 @@ def _calibrate_budget(arguments: Namespace) -> None:
         + (", by hour of the day" if wanted.by_hour else "")
         + (f", without the {wanted.drop_top} largest maxima" if wanted.drop_top else "")
     )
-    chosen = Locator(
-        arguments.sigma,
-        found.pooled.tau,
-        arguments.border,
+    chosen = replace(
+        smoothing,
+        tau=found.pooled.tau,
         calibrated=found.pooled.rule != "fixed",
         how=how,
         budget=found,
@@ -143,9 +152,11 @@ def _reference(
     cameras = arguments.cameras or [arguments.one_camera] * len(files)
     for i, (path, camera) in enumerate(zip(files, cameras, strict=True)):
         for name, found in _videos(path).items():
-            smoothed = smoothing.smooth(found.scores, found.bounds)
+            count = smoothing.judged(found.bounds)
+            smoothed = smoothing.smooth(found.scores, found.bounds)[:count]
+            bounds = found.bounds[:count]
             if arguments.probes is None:
-                seconds = np.diff(found.bounds, axis=1)[:, 0] / arguments.fps
+                seconds = np.diff(bounds, axis=1)[:, 0] / arguments.fps
                 yield camera, ("", name), Footage(smoothed, seconds)
                 continue
             info = probe.read(arguments.probes[i])
@@ -155,8 +166,8 @@ def _reference(
                     f"{arguments.probes[i]}: the wall clock of this video is not known, which "
                     "`by: hour-of-day` needs; leave the key out, or see docs/video.md"
                 )
-            hours = alarms.hours_of_day(found.bounds, info) if info.started else None
-            seconds = alarms.footage_seconds(found.bounds, info)
+            hours = alarms.hours_of_day(bounds, info) if info.started else None
+            seconds = alarms.footage_seconds(bounds, info)
             yield camera, (info.started or "", name), Footage(smoothed, seconds, hours)
 
 
@@ -207,7 +218,8 @@ def _localize_alarms(arguments: Namespace) -> None:
     shape = alarms.Shape(arguments.merge_gap, arguments.min_duration, arguments.pad, arguments.low)
     smoothed = settings.smooth(found.scores, found.bounds)
     taus = settings.taus(len(smoothed), camera, hours)
-    events = shape.events(smoothed, taus, found.bounds, info)
+    judged = settings.judged(found.bounds)
+    events = shape.events(smoothed[:judged], taus[:judged], found.bounds[:judged], info)
     words = [shape.words(), f"ignored hours {' '.join(arguments.ignore_hours)}" if ignored else ""]
     write_localization(
         arguments,

@@ -342,7 +342,9 @@ def _too_little(windows: _Windows, budget: Budget, who: str) -> str:
     """How much footage is lacking, and what the footage that is there supports."""
     kept = int(windows.kept.sum())
     needed = (budget.fewest + budget.drop_top) * budget.window - windows.seconds
-    supported = f"supports {DAY / budget.window / (kept + 1):.3g} a day" if kept else "is none"
+    supported = (
+        f"supports {DAY / budget.window / (kept + 1):.3g} a day" if kept else "supports none"
+    )
     return (
         f"{budget.alarms_per_day:g} alarms a day need {max(needed, 0) / 3600:.3g} more hours of "
         f"reference footage: {who} has {kept} windows of {budget.window:g} s, which {supported}"

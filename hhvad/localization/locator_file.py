@@ -25,17 +25,19 @@ def from_json(data: Any, path: str | Path) -> Locator:
     names = {field.name for field in fields(Locator)} - {"budget"}
     if not isinstance(data, dict) or set(data) - {"budget"} != names:
         raise ArtifactError(f"{path}: a locator has {', '.join(sorted(names))}; delete it, rerun")
-    numbers = [data["sigma"], data["tau"], *([] if data["f1"] is None else [data["f1"]])]
+    numbers = [data[name] for name in ("sigma", "tau", "passes")]
+    numbers += [] if data["f1"] is None else [data["f1"]]
     if (
         not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
         or not isinstance(data["calibrated"], bool)
         or not isinstance(data["border"], str)
+        or not isinstance(data["tail"], str)
         or not isinstance(data["how"], str)
     ):
         raise ArtifactError(f"{path}: a value has the wrong type; delete the file and rerun")
     try:
         budget = Thresholds.from_json(data["budget"]) if "budget" in data else None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
         raise ArtifactError(f"{path}: its budget is damaged ({error}); delete it, rerun") from error
     try:
         return Locator(**data | {"budget": budget})

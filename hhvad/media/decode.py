@@ -130,6 +130,8 @@ def sample(
     segment_length: int,
     size: Sequence[int],
     threads: int,
+    spans: Sequence[Sequence[int]] = (),
+    picked: Sequence[Sequence[int]] = (),
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -138,7 +140,11 @@ def sample(
     from hhvad.media import samplers as sampling
 
     height, width = size
-    segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
+    if view == "focus":
+        segments, indices = np.array(spans, np.int64), np.array(picked, np.int64)
+    else:
+        segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
+    order = np.argsort(indices, axis=None, kind="stable")  # the file is decoded once, in order
     provenance = {
         "video": video,
         "view": view,
@@ -151,7 +157,7 @@ def sample(
         "decoder": info.decoder,
         "source": {"bytes": info.bytes, "fingerprint": info.fingerprint},
     }
-    wanted = indices.ravel().tolist()
+    wanted = indices.ravel()[order].tolist()
     ahead = _AHEAD // (info.height * info.width * 3)
     coming = _in_thread(pictures(path, info, wanted, threads), max(2, ahead))
     is_resized = (height, width) != (info.height, info.width)
@@ -164,11 +170,15 @@ def sample(
         shape = (len(segments), frames_per_segment, height, width, 3)
         target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
         batch = np.empty(shape[1:], np.uint8)
-        for number, picture in enumerate(coming):
+        for number, picture in zip(order.tolist(), coming, strict=True):
             row, column = divmod(number, frames_per_segment)
             if is_resized:
                 # Not picture[None]: torch does not see through its strides and copies.
                 picture = resize(picture.reshape(1, *picture.shape), (height, width))[0]
+            if view == "focus":  # spans overlap: their frames come in no order
+                target[row, column] = picture
+                check()
+                continue
             batch[column] = picture
             if column == frames_per_segment - 1:
                 target[row] = batch

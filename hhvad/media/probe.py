@@ -62,11 +62,15 @@ def sample_frames(
     size: Sequence[int],
     threads: int = 1,
     timeout: float = 3600.0,
+    spans: Sequence[Sequence[int]] = (),
+    picked: Sequence[Sequence[int]] = (),
 ) -> None:
     """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
-    video: its id; size: height and width. The file is decoded once, in order, never seeking back,
-    and to its end. Where decord fails, PyAV tries: it reads more, and where both fail, says why.
+    video: its id; size: height and width. spans [S, 2] and picked [S, frames_per_segment]: the
+    segments of view `focus`, which may overlap, and the frames of each. The file is decoded once,
+    in order, never seeking back, and to its end. Where decord fails, PyAV tries: it reads more, and
+    where both fail, says why.
     Raises VideoError where `info` is of another file, where not all of its frames decode, and where
     `timeout` seconds are over; ArtifactError where `out` cannot be written. Then there is no file.
     """
@@ -82,6 +86,8 @@ def sample_frames(
         "segment_length": segment_length,
         "size": list(size),
         "threads": threads,
+        "spans": [list(map(int, span)) for span in spans],
+        "picked": [list(map(int, frames)) for frames in picked],
     }
     end = time.monotonic() + timeout
     try:

@@ -84,10 +84,12 @@ def build(
     methods: Sequence[str],
     video_root: Path,
     out: Path,
+    described: str | None = None,
 ) -> dict[str, int]:
     """Write the page to `out` and its data beside it; how many videos and events it shows.
 
-    video_root: the folder that relative paths of the sheet start from. Raises ArtifactError where
+    video_root: the folder that relative paths of the sheet start from. described: the method whose
+    events have descriptions. Raises ArtifactError where
     a file of the study is damaged, or no video has scores.
     """
     data = out.parent / "data"
@@ -96,7 +98,7 @@ def build(
     events: list[ViewerEvent] = []
     sprites: dict[str, Sprite | None] = {}
     for video in videos:
-        shown = read_video(results, video, methods)
+        shown = read_video(results, video, methods, described)
         if shown is None:
             continue
         sprite = write_sprite(
@@ -216,6 +218,8 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     }
     if long:
         details["descriptions"] = long
+    if shown.about:
+        details["about"] = shown.about
     return details
 
 

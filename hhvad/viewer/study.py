@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hhvad.artifacts import probe, scores
 from hhvad.artifacts.probe import Probe
 from hhvad.artifacts.scores import Floats
+from hhvad.describe.report import sentence
 from hhvad.errors import ArtifactError
 from hhvad.files import read_json
 from hhvad.localization import locator_file
@@ -50,6 +51,7 @@ class Curve:
 class Shown:
     """One video with its results. curves has only the methods that have scored it.
 
+    about: what a model says of the whole video; empty where it was not asked.
     annotated: the sheet's events in seconds; None where the video has no frame annotation.
     """
 
@@ -58,6 +60,7 @@ class Shown:
     curves: dict[str, Curve]
     events: list[ViewerEvent]
     annotated: list[tuple[float, float]] | None
+    about: str = ""
 
 
 def read_locators(results: Path, methods: Sequence[str]) -> dict[str, Locator]:
@@ -65,9 +68,12 @@ def read_locators(results: Path, methods: Sequence[str]) -> dict[str, Locator]:
     return {name: locator_file.read(results / "locator" / f"{name}.json") for name in methods}
 
 
-def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | None:
+def read_video(
+    results: Path, video: Video, methods: Sequence[str], described: str | None = None
+) -> Shown | None:
     """A video's results; None where no method has scored it.
 
+    described: the method whose events have descriptions.
     Raises ArtifactError or AnnotationError, which name the file that is damaged or absent.
     """
     name = video.video
@@ -87,7 +93,30 @@ def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | N
             else (info.seconds(int(event.start)), info.times.until(int(event.end)))
             for event in video.events
         ]
-    return Shown(video, info, curves, events, annotated)
+    about, sentences = _descriptions(results, described, name)
+    events = [
+        replace(event, description=sentences[event.start_frame])
+        if event.method == described and event.start_frame in sentences
+        else event
+        for event in events
+    ]
+    return Shown(video, info, curves, events, annotated, about)
+
+
+def _descriptions(results: Path, method: str | None, video: str) -> tuple[str, dict[int, str]]:
+    """What was said of a video, and of its events by their first frames."""
+    path = results / "descriptions" / str(method) / f"{video}.json"
+    if method is None or not path.is_file():
+        return "", {}
+    data = read_json(path)
+    try:
+        said = {int(entry["start_frame"]): sentence(entry) for entry in data["events"]}
+        about = sentence(data["about"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: not a file of descriptions ({error!r}); delete it and rerun"
+        ) from error
+    return plain(about), {start: plain(text) for start, text in said.items()}
 
 
 def _curve(path: Path, info: Probe) -> Curve:

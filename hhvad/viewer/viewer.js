@@ -514,7 +514,7 @@
     }
     if (video.category) add(video.category.replaceAll(";", ", "));
     add([video.split, video.label].filter(Boolean).join(", "));
-    let text = "";
+    let text = details.about || "";
     if (now.event >= 0) {
       const key = `${study.methods[events.method[now.event]].name}|${events.start_frame[now.event]}`;
       text = details.descriptions?.[key] || events.text?.[now.event] || "";
