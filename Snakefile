@@ -49,6 +49,13 @@ include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
 include: "rules/methods/zero_shot.smk"
 include: "rules/locate.smk"
+
+
+if STUDY.alarmed:
+
+    include: "rules/alarms.smk"
+
+
 include: "rules/describe_inputs.smk"
 include: "rules/describe.smk"
 include: "rules/report.smk"

@@ -4,10 +4,11 @@
 |---|---|
 | video | unique id: letters, digits and `. _ = # -`, starting with a letter or digit |
 | path | the video file, relative to the working directory or absolute |
-| split | calibration, validation or test |
-| label | normal, anomaly, or empty: unlabelled (test only; scored, but not in the metrics) |
+| split | calibration, validation, test or reference (ordinary footage, for a budget of alarms) |
+| label | normal, anomaly, or empty: unlabelled (test, scored but not in the metrics; reference) |
 | category | free text, for the metrics per category |
 | events | `start-end;start-end`: anomalous frames [start, end), or seconds as `1.5s-3s` |
+| camera | optional: which camera it is of, an id like that of a video |
 
 A normal video has no events. An anomalous one without events is labelled for the whole video only:
 enough for calibration, not for validation, nor for the frame metrics of the test split.
@@ -25,12 +26,13 @@ from typing import TYPE_CHECKING
 
 from hhvad.errors import ArtifactError, SheetError
 from hhvad.files import parse_tsv, read_text, write_text
-from hhvad.records import LABELS, SPLITS, Interval, Video
+from hhvad.records import LABELS, ONE_CAMERA, SPLITS, Interval, Video
 
 if TYPE_CHECKING:  # a light start imports no numpy
     from hhvad.artifacts.probe import Probe
 
 COLUMNS = ("video", "path", "split", "label", "category", "events")
+OPTIONAL = ("camera",)
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=#-]*")
 _EVENT = re.compile(r"(\d+(?:\.\d+)?)(s?)-(\d+(?:\.\d+)?)(s?)")
 
@@ -92,13 +94,16 @@ def _tidy(path: str | Path, text: str) -> str:
 
 def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
     where = f"{path}: line {number}"
-    unknown = [name for name in row if name not in COLUMNS]
+    known = (*COLUMNS, *OPTIONAL)
+    unknown = [name for name in row if name not in known]
     if unknown:
-        raise SheetError(f"{where}: column {unknown[0]!r} is unknown; known: {' '.join(COLUMNS)}")
-    value = {name: row[name].strip() for name in COLUMNS}
+        raise SheetError(f"{where}: column {unknown[0]!r} is unknown; known: {' '.join(known)}")
+    value = {name: row.get(name, "").strip() for name in known}
     value["label"] = value["label"].lower()
     name = value["video"]
     check_id(name, where)
+    if value["camera"]:
+        check_id(value["camera"], where, "camera")
     where = f"{where} (video {name})"
     check_path(value["path"], where)
     if value["split"] not in SPLITS:
@@ -106,7 +111,12 @@ def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
     if value["label"] not in (*LABELS, ""):
         raise SheetError(f"{where}: label is {value['label']!r}; it is normal, anomaly or empty")
     label = value["label"] or None
-    if label is None and value["split"] != "test":
+    if value["split"] == "reference" and label == "anomaly":
+        raise SheetError(
+            f"{where}: label is anomaly, but reference footage is taken to be ordinary; leave the "
+            "label empty, or move the video to another split"
+        )
+    if label is None and value["split"] not in ("test", "reference"):
         raise SheetError(f"{where}: label is empty; {value['split']} videos need normal or anomaly")
     if value["events"] and label != "anomaly":
         raise SheetError(
@@ -122,17 +132,18 @@ def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
         label=label,
         category=value["category"],
         events=events if annotated else None,
+        camera=value["camera"] or ONE_CAMERA,
     )
 
 
-def check_id(name: str, where: str) -> None:
+def check_id(name: str, where: str, what: str = "video") -> None:
     """Refuse an id that could not be a file name, a wildcard and a shell word at once."""
     if not ID.fullmatch(name) or len(name) > 200:
         suggestion = re.sub(r"[^A-Za-z0-9._=#-]+", "_", name).strip("._=#-")
-        suggestion = suggestion[:200] or "video-1"
+        suggestion = suggestion[:200] or f"{what}-1"
         raise SheetError(
-            f"{where}: video is {name!r}; an id has letters, digits and . _ = # - only, and starts "
-            f"with a letter or digit: {suggestion!r} would do"
+            f"{where}: {what} is {name!r}; an id has letters, digits and . _ = # - only, and "
+            f"starts with a letter or digit: {suggestion!r} would do"
         )
 
 

@@ -49,8 +49,11 @@ FOLDERS = STUDY.folders
 LOGS = FOLDERS["logs"]
 WEIGHTS_MB = {name: weights_mb(model.path) for name, model in STUDY.models.items()}
 HEADHUNTS = STUDY.of(HeadHunt)
-FITTED = [name for name in STUDY.methods if name not in STUDY.frozen]
+CALIBRATED = [
+    name for name in STUDY.methods if name not in [*STUDY.frozen, *STUDY.budgeted]
+]
 CALIBRATION, VALIDATION, TEST = map(STUDY.split, ("calibration", "validation", "test"))
+REFERENCE = STUDY.split("reference")
 SHEET = STUDY.config.videos
 
 
@@ -79,11 +82,15 @@ def video_bytes(wildcards):
     return os.stat(video.path).st_size
 
 
-def started_flag(wildcards):
-    """When a video's recording started, where its file name says so, as a flag."""
+def start_of(name):
+    """When a video's recording started, where its file name says so; else None."""
     pattern = STUDY.config.start_pattern
-    name = Path(STUDY.videos[wildcards.video].path).name
-    started = start_in_name(name, pattern) if pattern else None
+    return start_in_name(Path(STUDY.videos[name].path).name, pattern) if pattern else None
+
+
+def started_flag(wildcards):
+    """That time as a flag, for those that have one."""
+    started = start_of(wildcards.video)
     return f"--started {started}" if started else ""
 
 
@@ -230,6 +237,16 @@ def scores_of(split):
 def locator_of(wildcards):
     """The settings of a method's locator."""
     return STUDY.methods[wildcards.method].locator
+
+
+def camera_of(wildcards):
+    """The camera of a video."""
+    return STUDY.videos[wildcards.video].camera
+
+
+def ignored_hours(wildcards):
+    """The hours in which events of a video's camera are ignored."""
+    return locator_of(wildcards).ignore_hours.get(camera_of(wildcards), [])
 
 
 def localization_of_labelled_tests(wildcards):

@@ -14,7 +14,7 @@ rule calibrate_locator:
     benchmark:
         "<benchmarks>/calibrate_locator/{method}.tsv"
     wildcard_constraints:
-        method=one_of(FITTED),
+        method=one_of(CALIBRATED),
     conda:
         "../envs/light.yaml"
     resources:
@@ -67,6 +67,8 @@ rule localize_events:
         "<logs>/localize_events/{method}/{video}.log",
     benchmark:
         "<benchmarks>/localize_events/{method}/{video}.tsv"
+    wildcard_constraints:
+        method=one_of(m for m in STUDY.methods if m not in STUDY.alarmed),
     conda:
         "../envs/light.yaml"
     resources:

@@ -23,6 +23,7 @@ STAGES = (
     "lavad",
     "zero_shot",
     "locate",
+    "alarms",
     "describe",
     "hivau",
     "report",

@@ -169,16 +169,15 @@ def _judge(
     values = _scores(video, info, detector, engine, arguments)
     cuts = samplers.segments(info.frames, detector.sampling["segment_length"])
     scores.write(out / f"scores/{METHOD}/{name}.tsv", _bounds(cuts), values)
-    events = localize_events(
-        video=name,
-        method=METHOD,
-        scores_file=out / f"scores/{METHOD}/{name}.tsv",
-        locator=out / f"locator/{METHOD}.json",
-        probe_file=out / f"probe/{name}.json",
-        out_scores=out / f"localization/{METHOD}/{name}.tsv",
-        out_events=out / f"events/{METHOD}/{name}.tsv",
-        out_json=out / f"events/{METHOD}/{name}.json",
-    )
+    paths = {
+        "scores": out / f"scores/{METHOD}/{name}.tsv",
+        "locator": out / f"locator/{METHOD}.json",
+        "probe": out / f"probe/{name}.json",
+        "out_scores": out / f"localization/{METHOD}/{name}.tsv",
+        "out_events": out / f"events/{METHOD}/{name}.tsv",
+        "out_json": out / f"events/{METHOD}/{name}.json",
+    }
+    events = localize_events(Namespace(video=name, method=METHOD, started=None, **paths))
     write_text(out / f"subtitles/{name}.vtt", subtitles(events))
     sample_thumbnails(
         video.path,

@@ -47,6 +47,7 @@ def _plot_video(arguments: argparse.Namespace) -> None:
 
     info = probe.read(arguments.probe)
     bounds, (score, smoothed) = scores.read_video(arguments.scores, ("score", "smoothed"))
+    taus = scores.read_taus(arguments.scores)
     columns = ("start_seconds", "end_seconds")
     found = read_tsv(arguments.events_detected, columns)
     annotated = None
@@ -60,7 +61,7 @@ def _plot_video(arguments: argparse.Namespace) -> None:
         info.times.all_seconds(bounds),
         score,
         smoothed,
-        tau=locator_file.read(arguments.locator).tau,
+        tau=locator_file.read(arguments.locator).tau if taus is None else taus,
         duration=info.seconds(info.frames),
         detected=[(float(row[columns[0]]), float(row[columns[1]])) for row in found],
         annotated=annotated,

@@ -107,7 +107,8 @@ class Scored:
     events are anomalous frames [start, end) inside the video; None where only the video's label is
     known. bounds int [T, 2] and scores [T] say which frames [start, end) have which score. raw [T]
     are the scores before smoothing, detected the events found; None where there are none to judge.
-    times say when its frames are; None where that is not known.
+    times say when its frames are; None where that is not known. taus [T]: a threshold per segment,
+    where it is not that of all videos.
     """
 
     video: str
@@ -120,6 +121,7 @@ class Scored:
     raw: Floats | None = None
     detected: tuple[Event, ...] | None = None
     times: FrameTimes | None = None
+    taus: Floats | None = None
 
 
 def join(
@@ -319,7 +321,7 @@ class _Table:
                 sums["normal"][i] = negative
             if self.tau is None:
                 continue
-            above = video.scores > self.tau
+            above = video.scores > (self.tau if video.taus is None else video.taus)
             sums["alarm"][i], sums["hit"][i] = counts[above].sum(axis=0)
             if video.label == "normal":
                 sums["normal_alarm"][i] = sums["alarm"][i]

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -50,13 +51,23 @@ def _figure(width: float, height: float, **options: Any) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", **options)
 
 
+def _threshold(axes: Axes, tau: float | Floats, edges: Floats) -> None:
+    """A line where the threshold is the same throughout, else steps."""
+    lowest, highest = float(np.min(tau)), float(np.max(tau))
+    if lowest == highest:
+        axes.axhline(lowest, color=RED, ls="--", lw=1.2, label=f"threshold {lowest:.2f}")
+        return
+    label = f"threshold {lowest:.2f} to {highest:.2f}"
+    axes.stairs(np.asarray(tau), edges, baseline=None, color=RED, ls="--", lw=1.2, label=label)
+
+
 def video(
     name: str,
     bounds: Floats,
     score: Floats,
     smoothed: Floats,
     *,
-    tau: float,
+    tau: float | Floats,
     duration: float,
     detected: Sequence[tuple[float, float]],
     annotated: Sequence[tuple[float, float]] | None,
@@ -66,7 +77,8 @@ def video(
     """A video's scores over time, above its thumbnails.
 
     bounds [T, 2], duration, detected and annotated intervals and thumbnails' times are in seconds;
-    score and smoothed are [T]; annotated is None where the video has no annotation.
+    score and smoothed are [T], tau is a number or [T]; annotated is None where the video has no
+    annotation.
     """
     with mpl.rc_context(STYLE):
         # Thumbnails side by side fill the width; the strip is as high as their shape asks for.
@@ -81,7 +93,7 @@ def video(
         edges = np.append(bounds[:, 0], bounds[-1, 1])
         axes.stairs(score, edges, color=GREY, lw=1, label="score")
         axes.stairs(smoothed, edges, color=BLUE, lw=2, label="smoothed")
-        axes.axhline(tau, color=RED, ls="--", lw=1.2, label=f"threshold {tau:.2f}")
+        _threshold(axes, tau, edges)
         axes.set(ylim=(0, 1), ylabel="anomaly score, 0-1")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
         rows = [("detected", detected, BLUE, "")]

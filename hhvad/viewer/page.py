@@ -110,6 +110,9 @@ def build(
         entries.append(_listed(shown, sprite, methods))
         events += shown.events
         details = _details(shown, sprite, video_root, out.parent)
+        taus = {m: one.budget.of(video.camera).tau for m, one in locators.items() if one.budget}
+        if taus:
+            details["taus"] = taus
         _write_script(data / "videos" / f"{video.video}.js", "video", details, video.video)
     if not entries:
         raise ArtifactError(
@@ -377,6 +380,9 @@ def _metrics(
     found: dict[str, Any] = {}
     for method in methods:
         entry: dict[str, Any] = {"locator": locators[method].to_json()}
+        budget = locators[method].budget
+        if budget is not None:
+            entry["cameras"] = budget.lines()
         metrics = results / "metrics" / f"{method}.json"
         experts = results / "experts" / f"{method}.tsv"
         rss = results / "figures" / method / "rss.svg"

@@ -162,7 +162,10 @@ def _event(entry: dict[str, Any], method: str, video: str) -> ViewerEvent:
         end_seconds=end,
         started_at=str(entry.get("started_at") or ""),
         peak_score=peak,
-        description=plain(str(entry.get("description") or "")),
+        description=plain(
+            ("Ignored: in the camera's ignored hours. " if entry.get("ignored") else "")
+            + str(entry.get("description") or "")
+        ),
     )
 
 

@@ -709,7 +709,7 @@
     ctx.textAlign = "right";
     ctx.lineWidth = ratio;
     shown.forEach((m, place) => {
-      const tau = study.methods[m].tau;
+      const tau = details.taus?.[study.methods[m].name] ?? study.methods[m].tau; // of the camera
       const y = u.valToPos(tau, "y", true);
       ctx.strokeStyle = colour(m);
       ctx.setLineDash([6 * ratio, 4 * ratio]);
@@ -1003,8 +1003,9 @@
     const found = method.locator;
     section.append(
       make("h2", name),
-      make("p", `Smoothing σ ${found.sigma} segments, threshold τ ${number(found.tau)}, ${found.calibrated ? `calibrated on validation videos (F1 ${number(found.f1)})` : "fixed values, not calibrated"}.`),
+      make("p", `Smoothing σ ${found.sigma} segments, threshold τ ${number(found.tau)}, ${method.cameras ? found.how : found.calibrated ? `calibrated on validation videos (F1 ${number(found.f1)})` : "fixed values, not calibrated"}.`),
     );
+    if (method.cameras) add("Thresholds of cameras", table(["camera", "threshold"], method.cameras, ["", "meaning"]));
     const result = method.result;
     if (result) {
       const { videos, frames, events: counted } = result;
