@@ -50,6 +50,7 @@ include: "rules/methods/lavad.smk"
 include: "rules/methods/zero_shot.smk"
 include: "rules/locate.smk"
 include: "rules/report.smk"
+include: "rules/compare.smk"
 include: "rules/viewer.smk"
 include: "rules/train.smk"
 
@@ -95,6 +96,7 @@ localrules:
     localize_events,
     report_metrics,
     plot_curves,
+    compare_methods,
     plot_heads,
     plot_features,
     plot_video,

@@ -24,6 +24,7 @@ STAGES = (
     "locate",
     "report",
     "evaluate",
+    "compare",
     "viewer",
     "datasets",
     "demo",

@@ -227,7 +227,7 @@ def evaluate(
         raise AnnotationError(
             "no test video has both a label and scores: there is nothing to judge"
         )
-    table = _Table(videos, tau)
+    table = Judged(videos, tau)
     estimates = metrics.bootstrap(table.statistics, len(videos), resamples, seed)
     without = intervals.leave_out(table.statistics, len(videos))
     entries = {
@@ -278,7 +278,7 @@ def evaluate(
     }
 
 
-class _Table:
+class Judged:
     """The videos as rankings of their segments, and every metric as a function of weights [V]."""
 
     def __init__(self, videos: Sequence[Scored], tau: float | None) -> None:
@@ -566,7 +566,18 @@ def _baseline(
     return values
 
 
-def _entry(name: str, estimate: metrics.Estimate, without: Floats, table: _Table) -> dict[str, Any]:
+def judge(
+    table: Judged, names: Sequence[str], *, resamples: int, seed: int, level: float
+) -> dict[str, dict[str, Any]]:
+    """Some of the metrics with intervals of another level than 95 %."""
+    drawn = metrics.bootstrap(table.statistics, len(table.videos), resamples, seed, level)
+    without = intervals.leave_out(table.statistics, len(table.videos))
+    return {name: _entry(name, drawn[name], without[name], table, level) for name in names}
+
+
+def _entry(
+    name: str, estimate: metrics.Estimate, without: Floats, table: Judged, level: float = 0.95
+) -> dict[str, Any]:
     classes = table.videos_of_each_class(name)
     fewest = min(classes, default=0)
     of_auc = name.partition("[")[0] in ("auc", "auc_abnormal", "video_auc")
@@ -577,6 +588,7 @@ def _entry(name: str, estimate: metrics.Estimate, without: Floats, table: _Table
         degrees=(sum(classes) if of_auc else fewest) - 1,
         fewest=fewest,
         share=name.partition("[")[0] not in (*DELAYS, *PER_HOUR),
+        level=level,
     )
     entry: dict[str, Any] = {
         "value": _number(estimate.value),
@@ -594,7 +606,7 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _categories(entries: Mapping[str, dict[str, Any]], table: _Table) -> dict[str, Any]:
+def _categories(entries: Mapping[str, dict[str, Any]], table: Judged) -> dict[str, Any]:
     """For each category: its videos with all normal ones, and (`auc_abnormal`) its videos alone."""
     result: dict[str, Any] = {}
     for category in table.categories:
@@ -607,7 +619,7 @@ def _categories(entries: Mapping[str, dict[str, Any]], table: _Table) -> dict[st
     return result
 
 
-def _normal_categories(entries: Mapping[str, dict[str, Any]], table: _Table) -> dict[str, Any]:
+def _normal_categories(entries: Mapping[str, dict[str, Any]], table: Judged) -> dict[str, Any]:
     """For each category of normal videos: its false alarms, and its videos with all abnormal."""
     return {
         kind: {
@@ -629,13 +641,21 @@ def _one_video(video: Scored) -> dict[str, Any]:
     if video.events is None:
         return {**entry, "anomalous_frames": None, "events_annotated": None, "auc": None}
     counts = locator.frame_counts(video.bounds, video.events)
-    rows = metrics.rank(np.zeros(len(counts)), video.scores, counts[:, 1], counts[:, 0])
     return {
         **entry,
         "anomalous_frames": int(counts[:, 1].sum()),
         "events_annotated": len(video.events),
-        "auc": _number(metrics.auc(*rows.counts())),
+        "auc": video_auc(video),
     }
+
+
+def video_auc(video: Scored) -> float | None:
+    """ROC-AUC over the frames of one video; None without an annotation or with one class only."""
+    if video.events is None:
+        return None
+    counts = locator.frame_counts(video.bounds, video.events)
+    rows = metrics.rank(np.zeros(len(counts)), video.scores, counts[:, 1], counts[:, 0])
+    return _number(metrics.auc(*rows.counts()))
 
 
 def _notes(

@@ -52,6 +52,7 @@ def choose(
     degrees: int,
     fewest: int,
     share: bool = True,
+    level: float = 0.95,
 ) -> Interval:
     """The interval of a metric by the rules of KINDS, never one without width.
 
@@ -62,8 +63,8 @@ def choose(
     if not math.isfinite(value) or fewest < 2:
         return NO_INTERVAL
     if share and value in (0, 1):
-        return Interval(*edge(value, drawn[0] if value else drawn[1], fewest), "edge")
-    found = jackknife(value, without, degrees) if share else None
+        return Interval(*edge(value, drawn[0] if value else drawn[1], fewest, level), "edge")
+    found = jackknife(value, without, degrees, level) if share else None
     if found is not None:
         return Interval(*found, "jackknife")
     low, high = drawn
