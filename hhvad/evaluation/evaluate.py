@@ -141,11 +141,13 @@ def join(
     interval: str = "half-open",
     tau: float | None = None,
     allow_missing: bool = False,
+    one_class: bool = False,
 ) -> tuple[list[Scored], dict[str, list[str]], list[str]]:
     """A dataset's videos with anybody's scores; what is left out by reason; and notes.
 
     Raises AnnotationError, which names them: videos without a score, scores without a video, frames
-    that `scores.check` refuses, all frames of one class. With allow_missing they are left out.
+    that `scores.check` refuses, all videos of one class. With allow_missing they are left out.
+    one_class: the data set has no normal videos, only normal frames.
     """
     by_id: dict[str, Segments] = {}
     for name, segments in given.items():
@@ -196,7 +198,7 @@ def join(
             )
         )
     classes = {video.label for video in videos}
-    if len(classes) == 1 and not allow_missing:
+    if len(classes) == 1 and not (allow_missing or one_class):
         raise AnnotationError(
             f"{source}: all {len(videos)} videos are of class {classes.pop()}: AUC is not defined; "
             "--allow-missing reports what is"
