@@ -68,8 +68,8 @@ def test_a_new_method_computes_its_own_and_the_comparison(ran: Study):
     assert "measure_motion" not in rules
 
 
-def test_another_threshold_of_one_method(ran: Study):
-    ran.change_method("still", locator={"fixed": {"sigma": 1.0, "tau": 0.7}})
+def test_another_smoothing_of_one_method(ran: Study):
+    ran.change_method("still", locator={"border": "zero"})
     rules, methods = rules_and_methods(ran)
     assert methods == {"still"}
     assert "score_motion" not in rules
