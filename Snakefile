@@ -59,6 +59,7 @@ if STUDY.alarmed:
 include: "rules/describe_inputs.smk"
 include: "rules/describe.smk"
 include: "rules/report.smk"
+include: "rules/compare.smk"
 include: "rules/viewer.smk"
 include: "rules/train.smk"
 
@@ -106,6 +107,7 @@ localrules:
     report_descriptions,
     report_metrics,
     plot_curves,
+    compare_methods,
     plot_heads,
     plot_features,
     plot_video,

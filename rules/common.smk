@@ -55,6 +55,7 @@ CALIBRATED = [
 CALIBRATION, VALIDATION, TEST = map(STUDY.split, ("calibration", "validation", "test"))
 REFERENCE = STUDY.split("reference")
 SHEET = STUDY.config.videos
+COMPARED = bool(STUDY.annotated) and len(STUDY.methods) > 1
 
 
 # --- videos ---------------------------------------------------------------------------------------
@@ -273,7 +274,14 @@ def results_of_methods(wildcards):
         if name in STUDY.wordings:
             files += [f"figures/{name}/{figure}.svg" for figure in ("rss", "features")]
             files += [f"detector/{name}.h5"]
+    if COMPARED:
+        files += ["comparison/methods.json"]
     return [f"<results>/{file}" for file in files]
+
+
+def metrics_of_methods(wildcards):
+    """The metrics of every method."""
+    return [f"<results>/metrics/{name}.json" for name in STUDY.methods]
 
 
 def results_of_viewer(wildcards):
@@ -289,6 +297,7 @@ def results_of_viewer(wildcards):
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
         if method in STUDY.wordings:
             files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
+    files += ["comparison/methods.json"] if COMPARED else []
     return [f"<results>/{file}" for file in files]
 
 

@@ -28,6 +28,7 @@ STAGES = (
     "hivau",
     "report",
     "evaluate",
+    "compare",
     "viewer",
     "datasets",
     "demo",

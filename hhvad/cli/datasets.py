@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hhvad import registry
-from hhvad.datasets import DATASETS, GROUP
+from hhvad.datasets import DATASETS, GROUP, SCORE_FILES, SCORE_FILES_GROUP
 
 if TYPE_CHECKING:
     from hhvad.datasets.annotation import Annotation
@@ -33,6 +33,17 @@ def add_commands(commands: Any) -> None:
         dataset.add_arguments(kind)
         kind.set_defaults(run=_make_dataset, dataset=dataset)
     _add_folder(kinds)
+
+    _add_imports(commands)
+    counts = commands.add_parser(
+        "frame-counts",
+        help="count the frames of all videos in folders",
+        description="Write how many frames each video has, as make-sheet and evaluate need it.",
+    )
+    counts.add_argument("folders", nargs="+", metavar="FOLDER")
+    counts.add_argument("--timeout", type=float, default=600.0, help="seconds to probe one file")
+    counts.add_argument("--out", required=True, metavar="TSV")
+    counts.set_defaults(run=_frame_counts)
 
     add = commands.add_parser(
         "add-videos", help="append videos to the sheet as unlabelled test rows"
@@ -69,6 +80,72 @@ def _add_common(parser: Any, annotations: str) -> None:
     )
     parser.add_argument("--out", required=True, metavar="TSV", help="the sheet")
     parser.set_defaults(frame_counts=None, validation_annotations=None)
+
+
+def _add_imports(commands: Any) -> None:
+    p = commands.add_parser(
+        "import-scores",
+        help="turn score files of another method's code into a table for evaluate",
+        description="Read scores as the official code of a method writes them, and write the table "
+        "of segments that `hhvad evaluate --scores` reads.",
+    )
+    p.add_argument("folder", metavar="FOLDER", help="with VIDEO.json")
+    p.add_argument(
+        "--from",
+        dest="source",
+        choices=registry.names(SCORE_FILES, SCORE_FILES_GROUP),
+        required=True,
+    )
+    p.add_argument(
+        "--similarities", metavar="DIR", help="of lavad's refined scores: cosines of neighbours"
+    )
+    p.add_argument("--frame-counts", metavar="TSV", help="columns video, n_frames; lavad needs it")
+    p.add_argument("--out", required=True, metavar="TSV")
+    p.set_defaults(run=_import_scores)
+
+
+def _import_scores(arguments: Namespace) -> None:
+    from hhvad.datasets import annotation
+    from hhvad.files import write_tsv
+
+    path = arguments.frame_counts
+    read = registry.load(SCORE_FILES, arguments.source, SCORE_FILES_GROUP, "source of scores")
+    found = dict(
+        read(
+            Path(arguments.folder),
+            annotation.read_frame_counts(path) if path else {},
+            Path(arguments.similarities) if arguments.similarities else None,
+        )
+    )
+    rows = [
+        (name, start, end, score)
+        for name, (bounds, scores) in found.items()
+        for (start, end), score in zip(bounds.tolist(), scores.tolist(), strict=True)
+    ]
+    write_tsv(arguments.out, ("video", "start_frame", "end_frame", "score"), rows)
+    print(f"{arguments.out}: {len(rows)} segments of {len(found)} videos")
+
+
+def _frame_counts(arguments: Namespace) -> None:
+    from hhvad.datasets import annotation
+    from hhvad.errors import SheetError, VideoError
+    from hhvad.files import write_tsv
+    from hhvad.media.probe import probe
+
+    rows, refused = [], []
+    files = annotation.find_videos(arguments.folders)
+    if not files:
+        raise SheetError(f"{' '.join(arguments.folders)}: there is no video file in it")
+    for name in sorted(files):
+        try:
+            path = annotation.only_file(name, files)
+            rows.append((name, probe(str(path), timeout=arguments.timeout).frames))
+        except (SheetError, VideoError) as error:
+            refused.append(str(error))
+    write_tsv(arguments.out, ("video", "n_frames"), rows)
+    print(f"{arguments.out}: {len(rows)} videos, {sum(count for _, count in rows)} frames")
+    if refused:
+        raise SheetError(f"{len(refused)} videos were left out: {'; '.join(refused)}")
 
 
 def _make_dataset(arguments: Namespace) -> None:

@@ -310,10 +310,18 @@ class Dataset(Protocol):
 
 
 def counted(path: str | None, name: str) -> dict[str, int]:
-    """The frame counts that a data set needs; ConfigError where no file is given."""
-    if not path:
-        raise ConfigError(f"--dataset {name} needs --frame-counts")
-    return read_frame_counts(path)
+    """The frame counts that a data set needs: of a file, or those that come with hhvad.
+
+    Raises ConfigError where no file is given and none comes with hhvad.
+    """
+    if path:
+        return read_frame_counts(path)
+    shipped = Path(__file__).with_name("frame_counts") / f"{name}.tsv"
+    if not shipped.is_file():
+        raise ConfigError(
+            f"--dataset {name} needs --frame-counts; `hhvad frame-counts FOLDER` writes them"
+        )
+    return read_frame_counts(shipped)
 
 
 def add_train_list(parser: Any, text: str) -> None:
@@ -346,5 +354,6 @@ def add_frame_counts(parser: Any) -> None:
     parser.add_argument(
         "--frame-counts",
         metavar="TSV",
-        help="columns video, n_frames; without it, abnormal test videos are probed",
+        help="columns video, n_frames (hhvad frame-counts); without it, abnormal test videos are "
+        "probed",
     )

@@ -393,8 +393,30 @@ def _metrics(
         if experts.is_file():
             entry["experts"] = read_tsv(experts)
         if rss.is_file():
-            # As a picture, an SVG file runs no script, whatever is in it.
-            picture = base64.b64encode(read_text(rss).encode()).decode()
-            entry["rss"] = f"data:image/svg+xml;base64,{picture}"
+            entry["rss"] = _picture(rss)
         found[method] = entry
-    return {"meanings": MEANINGS, "methods": found}
+    shown: dict[str, Any] = {"meanings": MEANINGS, "methods": found}
+    comparison = results / "comparison" / "methods.json"
+    if comparison.is_file():
+        shown["comparison"] = _comparison(comparison)
+    return shown
+
+
+def _comparison(path: Path) -> dict[str, Any]:
+    """The paired differences of methods, and the figures beside the file as pictures."""
+    result = read_json(path)
+    pictures = {}
+    for name in ("curves", "videos"):
+        file = path.with_name(f"{name}.svg")
+        if file.is_file():
+            pictures[name] = _picture(file)
+    return {
+        "differences": result["differences"],
+        "correction": result["correction"],
+        "pictures": pictures,
+    }
+
+
+def _picture(path: Path) -> str:
+    """An SVG file as the source of an image: so it runs no script, whatever is in it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(read_text(path).encode()).decode()}"
