@@ -24,7 +24,8 @@ from torch import Tensor
 from hhvad.errors import ArtifactError, ConfigError, ModelError
 from hhvad.files import atomic_path, digest, write_json, write_text
 from hhvad.mllm.backbones.backbone import read_object
-from hhvad.mllm.engine import _header, _quiet, _tokenizer
+from hhvad.mllm.engine import _quiet, _tokenizer
+from hhvad.mllm.weights import header
 
 IMAGE_TOKEN = "<IMG_CONTEXT>"
 END_TOKEN = "<|im_end|>"
@@ -410,7 +411,7 @@ def check_tensors(tensors: Mapping[str, Source], files: Iterable[Path], *, tied:
     """
     seen: dict[str, Path] = {}
     for path in files:
-        for name, entry in _header(path).items():
+        for name, entry in header(path).items():
             if name == "__metadata__":
                 continue
             if name in seen:

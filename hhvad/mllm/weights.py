@@ -143,24 +143,24 @@ def _sizes(folder: Path) -> Counter[str]:
         raise ModelError(f"{folder}: no *.safetensors files; convert the weights to safetensors")
     sizes: Counter[str] = Counter()
     for file in files:
-        for name, entry in _header(file).items():
+        for name, entry in header(file).items():
             if name != "__metadata__" and entry["dtype"] in _FLOATS:
                 sizes[entry["dtype"]] += math.prod(entry["shape"]) * _FLOATS[entry["dtype"]]
     return sizes
 
 
-def _header(file: Path) -> dict[str, Any]:
+def header(file: Path) -> dict[str, Any]:
     """The JSON header of a safetensors file: 8 bytes of length, then name -> dtype, shape."""
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if length > 100 * 2**20:
                 raise ValueError("a header of more than 100 MiB")
-            header = json.loads(stream.read(length))
-            end = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"))
+            content = json.loads(stream.read(length))
+            end = max((e["data_offsets"][1] for n, e in content.items() if n != "__metadata__"))
             if stream.seek(0, 2) != 8 + length + end:
                 raise ValueError("it is cut off")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: not a safetensors file ({error}); download it again") from error
-    assert isinstance(header, dict)
-    return header
+    assert isinstance(content, dict)
+    return content
