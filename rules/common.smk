@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from shlex import join, quote
+from shlex import join
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -199,6 +199,11 @@ def frames_shape(wildcards):
     return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size]
 
 
+def commit_file(model):
+    """Where the commit of a model's hub id is kept for all jobs of the study."""
+    return f"{FOLDERS['results']}/models/{model}.commit"
+
+
 # Snakemake keeps no record of params that follow from outputs: these make nothing stale.
 def time_limit(wildcards, output):
     """Seconds after which a decoder that hangs is ended."""
@@ -213,9 +218,10 @@ def batch_size_of_captures(wildcards, output):
 def compute_flags(wildcards, output):
     """How models run, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
-    commit_file = quote(f"{FOLDERS['results']}/models/{wildcards.model}.commit")
+    named = "model" in wildcards.keys()
+    file = ["--commit-file", commit_file(wildcards.model)] if named else []
     return (
-        f"--device {COMPUTE.device} --commit-file {commit_file}"
+        f"{join(file)} --device {COMPUTE.device}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 

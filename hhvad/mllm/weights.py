@@ -156,11 +156,11 @@ def header(file: Path) -> dict[str, Any]:
             length = int.from_bytes(stream.read(8), "little")
             if length > 100 * 2**20:
                 raise ValueError("a header of more than 100 MiB")
-            header = json.loads(stream.read(length))
-            end = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"))
+            content = json.loads(stream.read(length))
+            end = max((e["data_offsets"][1] for n, e in content.items() if n != "__metadata__"))
             if stream.seek(0, 2) != 8 + length + end:
                 raise ValueError("it is cut off")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{file}: not a safetensors file ({error}); download it again") from error
-    assert isinstance(header, dict)
-    return header
+    assert isinstance(content, dict)
+    return content
