@@ -68,13 +68,15 @@ class FrameTimes:
         usual = max(1, round(1 / (rate * unit)))
         ticks = _without_steps_back(np.asarray(stamps, dtype=np.int64), usual)
         count = len(ticks)
+        # Where a unit is coarser than that, files count in frames or mean what they say.
+        rounded = max(1, float(_ROUNDED / unit)) if unit <= _ROUNDED else 0
         rates = [rate]
         if count > 1 and ticks[-1]:
             measured = (count - 1) / (int(ticks[-1]) * unit)
             rates.append(measured.limit_denominator(1_000_000))
         for constant in rates:
             ideal = np.arange(count) * float(1 / constant / unit)
-            if np.abs(ticks - ideal).max() <= max(1, float(_ROUNDED / unit)) + 1e-6:
+            if np.abs(ticks - ideal).max() <= rounded + 1e-6:
                 return cls(count, constant, start)
         steps = np.diff(ticks)
         usual = int(np.median(steps))
