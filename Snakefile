@@ -70,7 +70,7 @@ wildcard_constraints:
     size=r"[0-9]+x[0-9]+",
     reader=one_of(readers_of_frames(STUDY)),
     stride=r"[0-9]+",
-    view=r"video|segments",
+    view=r"video|video-but-last|segments",
     split=r"validation|test",
 
 

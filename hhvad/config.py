@@ -58,9 +58,26 @@ class Model(Section):
         description="Checkpoint folder, Hugging Face hub id, or a tiny model that comes with "
         "hhvad: `demo` (multimodal), `demo-clip` (encoder) or `demo-llm`."
     )
-    revision: str | None = Field(None, description="Commit or tag of a hub id.")
+    revision: str | None = Field(
+        None,
+        description="Commit or tag of a hub id. What is no commit is looked up once per study, and "
+        "kept in `results/STUDY/models/NAME.commit`.",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Number format of the weights; auto is the checkpoint's."
+        "auto",
+        description="Number format of the weights; auto is the checkpoint's, but float32 on a CPU "
+        "that has no instructions for it and enough memory. The log and the provenance say which "
+        "and why.",
+    )
+    times: Literal["video", "fixed"] = Field(
+        "video",
+        description="When frames are shown, as Qwen3-VL reads it in a capture: the video's true "
+        "times, from the start of the segment, or two frames per second.",
+    )
+    outer_marks: bool = Field(
+        False,
+        description="Whether Qwen3-VL reads the marks of a video around the marks of its frames, "
+        "as transformers from 5.12 on writes them.",
     )
     size: Size | None = Field(
         None, description="Height and width of its frames; by default `sampling.size`."

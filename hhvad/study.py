@@ -316,7 +316,7 @@ class Study:
                 raise ConfigError(f"{key}.{role} is {model!r}; it must be one of {known}")
         for grid in ("sigmas", "taus"):
             values = getattr(method.locator, grid)
-            if values.last < values.first:
+            if not isinstance(values, str) and values.last < values.first:
                 raise ConfigError(
                     f"{key}.locator.{grid}.last is {values.last}, below first {values.first}"
                 )

@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -119,7 +119,7 @@ def frames_file(wildcards):
     have them sampled again, and Snakemake would run all readers again.
     """
     size = size_name(STUDY.size(wildcards.model))
-    if wildcards.view == "video" or is_calibration_sample(wildcards):
+    if wildcards.view != "segments" or is_calibration_sample(wildcards):
         return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
     reader = f"{wildcards.model}.{wildcards.prompt}"
     return f"<scratch>/segments/{reader}/{size}/{wildcards.video}.h5"
@@ -171,7 +171,7 @@ def siblings(wildcards):
 def wanted_heads(wildcards):
     """Which heads a capture keeps: all, or those that frozen detectors read."""
     wanted = STUDY.wanted_heads(wildcards.model, wildcards.prompt)
-    if wanted is None or wildcards.view == "video":
+    if wanted is None or wildcards.view != "segments":
         return "all"
     return " ".join(f"{head.layer},{head.head}" for head in wanted)
 
@@ -196,8 +196,9 @@ def batch_size_of_captures(wildcards, output):
 def compute_flags(wildcards, output):
     """How models run, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
+    commit_file = quote(f"{FOLDERS['results']}/models/{wildcards.model}.commit")
     return (
-        f"--device {COMPUTE.device}"
+        f"--device {COMPUTE.device} --commit-file {commit_file}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 
@@ -347,7 +348,7 @@ def sample_minutes(wildcards, attempt):
 
 def capture_minutes(wildcards, attempt):
     """Minutes that one capture may take, three of them for a model that is loaded first."""
-    segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
+    segments = 1 if wildcards.view != "segments" else segments_at_most(wildcards)
     return attempt * (3 + int(segments * COMPUTE.segment_seconds / 60))
 
 

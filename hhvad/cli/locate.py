@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,17 @@ def add_commands(commands: Any) -> None:
     )
     grid = ("FIRST", "LAST", "COUNT")
     p.add_argument("--sigmas", nargs=3, type=float, required=True, metavar=grid)
-    p.add_argument("--taus", nargs=3, type=float, required=True, metavar=grid)
+    p.add_argument(
+        "--taus",
+        nargs="+",
+        required=True,
+        metavar="exact|FIRST LAST COUNT",
+        help="thresholds: exact is one between every two neighbouring smoothed scores",
+    )
     p.add_argument("--border", choices=("renormalise", "zero"), required=True)
+    p.add_argument("--passes", type=int, required=True, help="smoothings before measuring")
+    p.add_argument("--tail", choices=("keep", "drop"), required=True, help="a shorter last segment")
+    p.add_argument("--calibrate", choices=("yes", "no"), required=True, help="no: as given")
     p.add_argument("--sigma", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--tau", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--out", required=True, metavar="JSON")
@@ -64,9 +75,17 @@ def _calibrate_locator(arguments: Namespace) -> None:
             "--scores, --probes and --events need one value per validation video, but have "
             f"{counts[0]}, {counts[1]} and {counts[2]}"
         )
-    sigmas, taus = _grid(arguments.sigmas, "--sigmas"), _grid(arguments.taus, "--taus")
+    sigmas = _grid(arguments.sigmas, "--sigmas")
+    taus = None if arguments.taus == ["exact"] else _grid(arguments.taus, "--taus")
+    given = locator.Locator(
+        arguments.sigma,
+        arguments.tau,
+        arguments.border,
+        how="fixed values",
+        passes=arguments.passes,
+        tail=arguments.tail,
+    )
     values, labels, bounds = [], [], []
-    annotated = False
     for path, info, text in zip(arguments.scores, arguments.probes, arguments.events, strict=True):
         found = scores.read(path)
         probed = probe.read(info)
@@ -76,13 +95,14 @@ def _calibrate_locator(arguments: Namespace) -> None:
             intervals = event_frames(video, probed)
         except SheetError as error:
             raise SheetError(f"{path}: {error}") from error
-        values.append(found.scores)
-        bounds.append(found.bounds)
-        labels.append(locator.frame_counts(found.bounds, intervals))
-        annotated = annotated or bool(intervals)
-    given = locator.Locator(arguments.sigma, arguments.tau, arguments.border, how="fixed values")
-    why = "there are no annotated validation events"
-    if annotated:
+        judged = given.judged(found.bounds)
+        values.append(found.scores[:judged])
+        bounds.append(found.bounds[:judged])
+        labels.append(locator.frame_counts(bounds[-1], intervals))
+    word, why = "note", "there are no annotated validation events"
+    if arguments.calibrate == "no":
+        why = "the config says not to calibrate"
+    elif any(counts[:, 1].any() for counts in labels):
         try:
             best = locator.calibrate(
                 values,
@@ -93,14 +113,23 @@ def _calibrate_locator(arguments: Namespace) -> None:
                 segments=bounds,
             )
         except locator.NothingFoundError as error:
-            why = str(error)
+            word, why = "warning", str(error)
         else:
             how = f"largest F1 on the events of {len(values)} validation videos"
-            chosen = locator.Locator(best.sigma, best.tau, arguments.border, True, best.f1, how)
+            chosen = replace(
+                given, sigma=best.sigma, tau=best.tau, calibrated=True, f1=best.f1, how=how
+            )
+            smoothed = map(chosen.smooth, values, bounds)
+            if all(one.min() > best.tau for one in smoothed):
+                print(
+                    "hhvad: warning: no threshold is better than calling every frame anomalous: "
+                    "these scores do not tell the validation events from the rest",
+                    file=sys.stderr,
+                )
             write_json(arguments.out, chosen.to_json())
             return
     print(
-        f"hhvad: note: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
+        f"hhvad: {word}: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
         file=sys.stderr,
     )
     write_json(arguments.out, given.to_json())
@@ -115,13 +144,13 @@ def _localize_events(arguments: Namespace) -> None:
     found = scores.read(arguments.scores)
     info = probe.read(arguments.probe)
     _require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
-    smoothed = settings.smooth(found.scores, found.bounds)
+    smoothed, judged = settings.smooth(found.scores, found.bounds), settings.judged(found.bounds)
     rows = zip(found.bounds.tolist(), found.scores.tolist(), smoothed.tolist(), strict=True)
     write_tsv(
         arguments.out_scores,
         (*scores.COLUMNS, "smoothed", "anomalous"),
         [
-            (i, start, end, score, smooth, int(smooth > settings.tau))
+            (i, start, end, score, smooth, int(i < judged and smooth > settings.tau))
             for i, ((start, end), score, smooth) in enumerate(rows)
         ],
     )
@@ -168,12 +197,16 @@ def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
         )
 
 
-def _grid(values: list[float], flag: str) -> list[float]:
+def _grid(words: Sequence[float | str], flag: str) -> list[float]:
     import numpy as np
 
     from hhvad.errors import ConfigError
 
-    first, last, count = values
-    if count != int(count) or count < 1 or last < first:
-        raise ConfigError(f"{flag} is {values}; it is FIRST LAST COUNT, FIRST not above LAST")
+    try:
+        first, last, count = map(float, words)
+        fits = count == int(count) and count >= 1 and last >= first
+    except (ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"{flag} is {words}; it is FIRST LAST COUNT, FIRST not above LAST")
     return [float(value) for value in np.linspace(first, last, int(count))]

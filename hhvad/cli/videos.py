@@ -44,7 +44,9 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--video", required=True, metavar="ID")
     sample.add_argument("--path", required=True, help="the video file")
     sample.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
-    sample.add_argument("--view", required=True, metavar="VIEW", help="video, segments or grid")
+    sample.add_argument(
+        "--view", required=True, metavar="VIEW", help="video, video-but-last, segments or grid"
+    )
     sample.add_argument("--frames-per-segment", type=_count, required=True, metavar="F")
     sample.add_argument("--segment-length", type=_count, required=True, metavar="FRAMES")
     sample.add_argument("--size", type=_count, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))

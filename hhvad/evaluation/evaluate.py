@@ -484,12 +484,10 @@ def _baseline(
 def _entry(name: str, estimate: metrics.Estimate, without: Floats, table: _Table) -> dict[str, Any]:
     classes = table.videos_of_each_class(name)
     fewest = min(classes, default=0)
-    of_auc = name.partition("[")[0] in ("auc", "auc_abnormal", "video_auc")
     low, high, kind = intervals.choose(
         estimate.value,
         without,
         (estimate.low, estimate.high),
-        degrees=(sum(classes) if of_auc else fewest) - 1,
         fewest=fewest,
         share=name not in DELAYS,
     )

@@ -366,3 +366,13 @@ def test_make_sheet_folder(tmp_path, capsys):
     assert out.read_text().startswith(edited)
     assert "gate-e" in out.read_text()
     assert main(["make-sheet", "folder", str(tmp_path / "none"), "--out", str(out)]) == 2
+
+
+def test_names_without_a_label_are_no_training_videos_of_xd_violence():
+    names = ["a_label_A", "b_label_B1-0-0", "readme", "holiday_B1", "c_label_G-0-0"]
+    found, others = xd_violence.training(None, {name: [] for name in names}, ["c_label_G-0-0"])
+    assert [(one.video, one.categories, one.events) for one in found] == [
+        ("a_label_A", (), ()),
+        ("b_label_B1-0-0", (xd_violence.CLASSES["B1"],), None),
+    ]
+    assert others == ["holiday_B1", "readme"]

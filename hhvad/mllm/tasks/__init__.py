@@ -34,6 +34,13 @@ def find(name: str) -> Task[Any, Any]:
     return task
 
 
+def made_by(info: Any) -> dict[str, Any]:
+    """What the provenance of an artifact says of the loaded model that computed it."""
+    names = ("commit", "fingerprint", "architecture", "dtype", "torch", "transformers")
+    reason = {"dtype_reason": info.dtype_reason} if info.dtype_reason else {}
+    return {name: getattr(info, name) for name in names} | reason
+
+
 def check_can(model: Any, verb: str) -> None:
     """ModelError where a model of this kind cannot do what a task needs."""
     if not hasattr(model, verb):
