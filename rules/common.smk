@@ -16,6 +16,7 @@ from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.sheet import format_events
 from hhvad.study import Study
@@ -191,6 +192,11 @@ def time_limit(wildcards, output):
 def batch_size_of_captures(wildcards, output):
     """Segments per forward pass of a capture, or auto."""
     return COMPUTE.batch_size
+
+
+def unit_vectors(wildcards, output):
+    """Which vectors of frames an encoder gives; not recorded, as there is no other choice."""
+    return "unit"
 
 
 def compute_flags(wildcards, output):

@@ -8,6 +8,7 @@ neighbours stands beside each head, and two memories, of ordinary and of anomalo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,7 @@ def shapes(width: int, memory: int = 60, hidden: int = 512) -> dict[str, tuple[i
 def check(given: Mapping[str, tuple[int, ...]], source: str) -> None:
     """ModelError names the first parameter that is unknown, missing or of another shape."""
     first, pattern = given.get("embedding.conv_1.0.weight"), given.get("Amemory.memory_block")
-    wanted = shapes(
-        first[1] if first and len(first) == 3 else 1024, pattern[0] if pattern else 60
-    )
+    wanted = shapes(first[1] if first and len(first) == 3 else 1024, pattern[0] if pattern else 60)
     for name in given:
         if name not in wanted:
             raise ModelError(f"{source}: parameter {name!r} is none of a UR-DMU head")
@@ -68,6 +67,19 @@ def check(given: Mapping[str, tuple[int, ...]], source: str) -> None:
             raise ModelError(
                 f"{source}: parameter {name!r} has shape {list(given[name])}, not {list(shape)}"
             )
+
+
+def read(path: Path) -> dict[str, Floats]:
+    """The parameters of a file of convert-scorer. Raises ModelError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read as safetensors ({error})") from error
+    check({name: tensor.shape for name, tensor in weights.items()}, str(path))
+    return weights
 
 
 def score(weights: Mapping[str, Floats], vectors: Floats) -> Floats:
