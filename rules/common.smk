@@ -201,8 +201,13 @@ def unit_vectors(wildcards, output):
 
 def compute_flags(wildcards, output):
     """How models run, as flags."""
+    return flags_of_compute(wildcards.model)
+
+
+def flags_of_compute(model):
+    """How a model runs, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
-    commit_file = quote(f"{FOLDERS['results']}/models/{wildcards.model}.commit")
+    commit_file = quote(f"{FOLDERS['results']}/models/{model}.commit")
     return (
         f"--device {COMPUTE.device} --commit-file {commit_file}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"

@@ -110,7 +110,7 @@ def convert_scorer(source: Path, out: Path) -> int:
     """
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, LookupError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source}: cannot be read as plain tensors ({reason})") from error
     for key in ("state_dict", "model"):

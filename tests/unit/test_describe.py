@@ -150,7 +150,17 @@ def describe(folder: Path, level: str, *more: str, hierarchy: str = "joint") -> 
         asked = ["--judgement", "Is it strange?", "--description", "what happens here?"]
         asked += ["--analysis", "Where does it happen?", "--parts", "Parts:"]
     model = ["--model", "demo", "--model-name", "demo", "--revision=", "--dtype", "float32"]
-    model += ["--device", "cpu", "--batch-size", "1", "--threads", "1", "--resident", "no"]
+    model += [
+        "--device",
+        "cpu",
+        "--batch-size",
+        "1",
+        "--threads",
+        "1",
+        "--commit-file=none",
+        "--resident",
+        "no",
+    ]
     files = ["--focus", "focus.tsv", "--frames", "frames.h5", "--out", f"{level}.jsonl"]
     files += ["--kept", f"kept-{level}.jsonl"]
     paths = [w if w.startswith("--") else str(folder / w) for w in files]

@@ -150,7 +150,14 @@ def test_a_real_clip_is_answered_and_scored(shared: Path, tmp_path: Path):
     ]
     write_items(items, asked)
     model = ["--model=demo", "--model-name=demo", "--revision=", "--dtype=float32", "--device=cpu"]
-    model += ["--batch-size=1", "--threads=1", "--resident=no", "--idle-timeout=9", "--system="]
+    model += [
+        "--batch-size=1",
+        "--threads=1",
+        "--commit-file=none",
+        "--resident=no",
+        "--idle-timeout=9",
+        "--system=",
+    ]
     words = [f"--items={items}", f"--probe={probe}", "--frames=8", "--size", "56", "56"]
     answer = ["answer-hivau", *common, *words, *model, "--max-tokens=8"]
     out = tmp_path / "answers.jsonl"

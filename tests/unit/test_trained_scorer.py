@@ -1,4 +1,4 @@
-"""Holmes-VAU's trained scorer: the UR-DMU head in numpy, its conversion, and a method made of it."""
+"""Holmes-VAU's trained scorer: the UR-DMU head in numpy, its conversion, its scores."""
 
 from __future__ import annotations
 
@@ -101,7 +101,13 @@ def test_from_a_real_clip_to_scores(shared: Path, tmp_path: Path):
     words += ["--size", "56", "56", probe, f"--out={frames}"]
     assert main(["sample-frames", *common, *words]) == 0
     model = ["--model=demo", "--model-name=demo", "--revision=", "--dtype=float32", "--device=cpu"]
-    model += ["--batch-size=3", "--threads=1", "--resident=no", "--idle-timeout=9"]
+    model += [
+        "--batch-size=3",
+        "--threads=1",
+        "--commit-file=none",
+        "--resident=no",
+        "--idle-timeout=9",
+    ]
     out = tmp_path / "v.h5"
     embed = ["embed-frames", "--vectors=class", f"--frames={frames}", *model, f"--out={out}"]
     assert main(embed) == 0
