@@ -48,6 +48,7 @@ include: "rules/methods/motion.smk"
 include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
 include: "rules/methods/zero_shot.smk"
+include: "rules/methods/scorer.smk"
 include: "rules/locate.smk"
 
 
@@ -101,6 +102,7 @@ localrules:
     refine_scores,
     write_phrases,
     score_zero_shot,
+    score_vectors,
     calibrate_locator,
     localize_events,
     sample_focus,

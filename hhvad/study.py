@@ -22,6 +22,7 @@ from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Caption, Lavad, Wordings
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.settings import Method
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.records import HeadId, Video
@@ -245,7 +246,7 @@ class Study:
     def segment_length(self, method: str) -> int:
         """The frames to which one score of a method applies."""
         settings = self.methods[method]
-        if isinstance(settings, Lavad | ZeroShot):
+        if isinstance(settings, Lavad | Scorer | ZeroShot):
             return settings.stride
         return self.config.sampling.segment_length
 
@@ -301,6 +302,8 @@ class Study:
                 self._check_headhunt(name)
             if isinstance(self.methods[name], Lavad):
                 self._check_lavad(name)
+            if isinstance(method := self.methods[name], Scorer):
+                self._check_weights(name, method.weights)
         self._check_describe()
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]
@@ -347,6 +350,13 @@ class Study:
             raise ConfigError(
                 f"{key}.heads is 'experts', but detector is not set: experts are known only after "
                 "all heads of the calibration videos; name a finished detector, or use 'all'"
+            )
+
+    def _check_weights(self, name: str, path: str) -> None:
+        if not Path(path).is_file():
+            raise ConfigError(
+                f"{self.source}: methods.{name}.weights: {path} is no file; write it from the "
+                "official .pth with hhvad convert-scorer"
             )
 
     def _check_lavad(self, name: str) -> None:

@@ -17,6 +17,7 @@ from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.sheet import format_events
 from hhvad.study import Study
@@ -215,11 +216,20 @@ def batch_size_of_captures(wildcards, output):
     return COMPUTE.batch_size
 
 
+def unit_vectors(wildcards, output):
+    """Which vectors of frames an encoder gives; not recorded, as there is no other choice."""
+    return "unit"
+
+
 def compute_flags(wildcards, output):
     """How models run, as flags."""
+    return flags_of_compute(wildcards.get("model"))
+
+
+def flags_of_compute(model):
+    """How a model, or none that is named, runs, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
-    named = "model" in wildcards.keys()
-    file = ["--commit-file", commit_file(wildcards.model)] if named else []
+    file = ["--commit-file", commit_file(model)] if model else []
     return (
         f"{join(file)} --device {COMPUTE.device}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
