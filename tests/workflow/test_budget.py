@@ -1,4 +1,4 @@
-"""Alarms by camera on few videos and a method without a model: a run, and what changes make stale."""
+"""Alarms by camera, with a method that needs no model: a run, and what changes make stale."""
 
 from __future__ import annotations
 
