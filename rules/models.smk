@@ -213,6 +213,7 @@ rule complete_texts:
         checkpoint=lambda wildcards: STAMPS[wildcards.model],
         batch_size=lambda wildcards: model_of(wildcards).batch_size,
         max_tokens=lambda wildcards: STUDY.methods[wildcards.method].answers.max_tokens,
+        sampling=lambda wildcards: sampling_flags(wildcards),
         compute=compute_flags,
         schema=TEXT_VERSIONS["answers"],
     shell:
@@ -223,6 +224,7 @@ rule complete_texts:
         " --revision={params.revision:q}"
         " --dtype {params.dtype}"
         " --max-tokens {params.max_tokens}"
+        " {params.sampling}"
         " --batch-size {params.batch_size}"
         " {params.compute}"
         " --threads {threads}"

@@ -130,6 +130,7 @@ def sample(
     segment_length: int,
     size: Sequence[int],
     threads: int,
+    chosen: Sequence[int],
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -138,7 +139,10 @@ def sample(
     from hhvad.media import samplers as sampling
 
     height, width = size
-    segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
+    if chosen:
+        segments, indices = sampling.listed(chosen)
+    else:
+        segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
     provenance = {
         "video": video,
         "view": view,

@@ -17,6 +17,7 @@ from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, read_object
 from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
 from hhvad.mllm.head import Answer, end_tokens, output_head
+from hhvad.mllm.sample import Sampling
 
 
 def load(
@@ -97,6 +98,7 @@ class TextDecoder:
         *,
         max_tokens: int,
         batch_size: int,
+        sampling: Sampling | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Answer]:
         """What it answers to each conversation (hhvad.mllm.complete)."""
@@ -109,5 +111,6 @@ class TextDecoder:
             max_tokens=max_tokens,
             batch_size=batch_size,
             context=getattr(self.decoder.config, "max_position_embeddings", None),
+            sampling=sampling,
             progress=progress,
         )
