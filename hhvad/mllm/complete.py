@@ -52,7 +52,7 @@ def _render(tokenizer: Any, messages: Messages) -> str:
         for form in (conversation, parts):
             try:
                 text: str = tokenizer.apply_chat_template(
-                    form, tokenize=False, add_generation_prompt=True
+                    form, tokenize=False, add_generation_prompt=True, enable_thinking=False
                 )
             except (TemplateError, TypeError):
                 continue

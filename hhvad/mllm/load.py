@@ -13,7 +13,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from hhvad.checkpoint import stamp
 from hhvad.errors import ModelError
 from hhvad.mllm import engine
-from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, read_object
+from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, kind_of
+from hhvad.mllm.captioner import CAPTIONERS, Captioner
 from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
 from hhvad.mllm.head import Answer, end_tokens, output_head
@@ -27,17 +28,17 @@ def load(
     dtype: str = "auto",
     device: str = "auto",
     threads: int | None = None,
-) -> engine.Engine | TextDecoder | Encoder:
-    """A multimodal backbone; a text decoder or an encoder where the checkpoint is one.
+) -> engine.Engine | TextDecoder | Encoder | Captioner:
+    """A multimodal backbone; a captioner, text decoder or encoder where the checkpoint is one.
 
     The arguments are those of Engine.load. Raises ModelError.
     """
     folder = engine._folder(model, revision)
-    path = folder / "config.json"
-    kind = read_object(path).get("model_type") if path.is_file() else None
+    kind = kind_of(folder)
     is_encoder = kind in ENCODERS
     is_decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if kind in BACKBONES or not (is_encoder or is_decoder):
+    is_captioner = kind in CAPTIONERS
+    if kind in BACKBONES or not (is_encoder or is_decoder or is_captioner):
         return engine.Engine.load(
             model, revision=revision, dtype=dtype, device=device, threads=threads
         )
@@ -47,10 +48,9 @@ def load(
     engine._check_weights(folder, dtype)
     with engine._quiet():
         tokenizer = engine._tokenizer(folder)
-        network = engine._network(
-            folder, "AutoModel" if is_encoder else "AutoModelForCausalLM", dtype
-        )
-    base = network if is_encoder else network.base_model
+        name = "AutoModel" if is_encoder else "AutoModelForCausalLM"
+        network = engine._network(folder, CAPTIONERS.get(kind or "", name), dtype)
+    base = network.base_model if is_decoder else network
     try:
         base = base.eval().requires_grad_(False).to(target)
     except torch.OutOfMemoryError as error:
@@ -63,13 +63,16 @@ def load(
     )
     if is_encoder:
         return Encoder(base, tokenizer, Pixels.read(folder), info)
+    if is_captioner:
+        ends = end_tokens(folder, tokenizer) | {network.config.text_config.eos_token_id}
+        return Captioner(base, tokenizer, Pixels.read(folder), ends - {None}, info)
     head = output_head(folder, network.config, base)
     return TextDecoder(base, head, tokenizer, end_tokens(folder, tokenizer), info)
 
 
 @dataclass(frozen=True)
 class LoadedInfo:
-    """What a loaded text decoder or encoder is."""
+    """What a loaded text decoder, encoder or captioner is."""
 
     architecture: str
     dtype: str

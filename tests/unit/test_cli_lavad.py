@@ -64,7 +64,7 @@ def clean(folder) -> int:
         "clean-captions", "--captions", folder / "captions.jsonl",
         "--caption-vectors", folder / "captions.h5", "--frame-vectors", folder / "frames.h5",
         "--probe", folder / "probe.json", "--stride", 16, "--seconds", 1.6, "--samples", 4,
-        "--out", folder / "cleaned.jsonl",
+        "--on", "grid", "--out", folder / "cleaned.jsonl",
     )  # fmt: skip
 
 
@@ -83,19 +83,19 @@ def answer(folder, name: str, answers: dict[str, str], cut: bool = False) -> Non
     texts.write(folder / f"{name}-answers.jsonl", "answers", rows, {"made_from": asked.provenance})
 
 
-def summarise(folder) -> None:
+def summarise(folder, each: str = "question") -> None:
     assert clean(folder) == 0
     cleaned = ("--cleaned", folder / "cleaned.jsonl")
     asked = folder / "summary.jsonl"
-    assert run("ask-summaries", *cleaned, "--system", SUMMARISE, "--out", asked) == 0
+    assert run("ask-summaries", *cleaned, "--system", SUMMARISE, "--each", each, "--out", asked) == 0
     answer(folder, "summary", {text: f"Well.\nSomething: {text}" for text in (CALM, HARM)})
     answers = ("--answers", folder / "summary-answers.jsonl")
     assert run("read-summaries", *cleaned, *answers, "--out", folder / "summaries.jsonl") == 0
 
 
-def rate(folder, numbers: dict[str, str]) -> int:
+def rate(folder, numbers: dict[str, str], each: str = "question") -> int:
     summaries = ("--summaries", folder / "summaries.jsonl")
-    wording = ("--context", RATE["rate-any"].context, "--format", FORMAT)
+    wording = ("--context", RATE["rate-any"].context, "--format", FORMAT, "--each", each)
     assert run("ask-ratings", *summaries, *wording, "--out", folder / "rating.jsonl") == 0
     answer(folder, "rating", numbers)
     return run(
@@ -108,7 +108,7 @@ def refine(folder, among: str, *flags) -> scores.Segments:
     done = run(
         "refine-scores", "--ratings", folder / "ratings.tsv", "--cleaned",
         folder / "cleaned.jsonl", "--frame-vectors", folder / "frames.h5",
-        "--probe", folder / "probe.json", "--stride", 16, "--among", among, "--count", 1,
+        "--probe", folder / "probe.json", "--stride", 16, "--window-vector", "mean", "--among", among, "--count", 1,
         "--share", 0.5, "--temperature", 0.1, "--out", folder / "scores.tsv", *flags,
     )  # fmt: skip
     assert done == 0
@@ -153,6 +153,26 @@ def test_what_cannot_be_read_is_interpolated_marked_and_counted(made):
     rows = read_tsv(made / "ratings.tsv")
     assert [row["interpolated"] for row in rows] == ["1", "1", "1", "0", "0", "0"]
     assert [float(row["score"]) for row in rows] == [0.8] * 6
+
+
+def test_where_answers_are_sampled_every_window_is_asked(made):
+    summarise(made, "window")
+    assert len(texts.read(made / "summary.jsonl", "requests").rows) == 6
+    assert rate(made, NUMBERS, "window") == 0
+    asked = texts.read(made / "rating.jsonl", "requests").rows
+    assert [row["id"] for row in asked] == ["0", "16", "32", "48", "64", "80"]
+    np.testing.assert_allclose(refine(made, "none").scores, [0, 0, 0, 0.8, 0.8, 0.8])
+
+
+def test_exact_windows_need_their_own_frames(made, capsys):
+    done = run(
+        "clean-captions", "--captions", made / "captions.jsonl", "--caption-vectors",
+        made / "captions.h5", "--frame-vectors", made / "frames.h5", "--probe",
+        made / "probe.json", "--stride", 16, "--seconds", 1.6, "--samples", 4, "--on", "exact",
+        "--out", made / "cleaned.jsonl",
+    )  # fmt: skip
+    assert done == 2
+    assert "frame 2 has no vector" in capsys.readouterr().err
 
 
 def test_where_nothing_can_be_read_the_job_fails_by_name(made, capsys):
