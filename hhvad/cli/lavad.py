@@ -213,7 +213,9 @@ def _read_summaries(arguments: Namespace) -> None:
     answers = texts.read(arguments.answers, "answers")
     rows = [
         {"centre": row["centre"], "answer": said["answer"], "text": summary_of(said["answer"])}
-        for row, said in zip(file.rows, _answers(answers, file.rows, _questions(file.rows)), strict=True)
+        for row, said in zip(
+            file.rows, _answers(answers, file.rows, _questions(file.rows)), strict=True
+        )
     ]
     provenance = {"video": file.provenance["video"], "made_from": answers.provenance}
     texts.write(arguments.out, "summaries", rows, provenance)
@@ -278,9 +280,7 @@ def _refine_scores(arguments: Namespace) -> None:
         np.array([row["centre"] for row in cleaned]), [np.array(row["frames"]) for row in cleaned]
     )
     vectors = unit(file["vectors"], arguments.frame_vectors)
-    queries = refine.window_vectors(
-        cut, file["indices"], vectors, of=arguments.window_vector
-    )
+    queries = refine.window_vectors(cut, file["indices"], vectors, of=arguments.window_vector)
     if arguments.among == "windows":
         scores = refine.by_windows(
             queries, scores, share=arguments.share, temperature=arguments.temperature

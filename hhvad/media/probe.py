@@ -67,8 +67,9 @@ def sample_frames(
     """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
     video: its id; size: height and width; chosen: these frames, increasing, each as a segment of
-    its own, and not those of the view, whose name only labels the artifact then. The file is decoded once, in order, never seeking back,
-    and to its end. Where decord fails, PyAV tries: it reads more, and where both fail, says why.
+    its own, and not those of the view, whose name only labels the artifact then. The file is
+    decoded once, in order, never seeking back, and to its end. Where decord fails, PyAV tries: it
+    reads more, and where both fail, says why.
     Raises VideoError where `info` is of another file, where not all of its frames decode, and where
     `timeout` seconds are over; ArtifactError where `out` cannot be written. Then there is no file.
     """

@@ -87,7 +87,9 @@ def summarise(folder, each: str = "question") -> None:
     assert clean(folder) == 0
     cleaned = ("--cleaned", folder / "cleaned.jsonl")
     asked = folder / "summary.jsonl"
-    assert run("ask-summaries", *cleaned, "--system", SUMMARISE, "--each", each, "--out", asked) == 0
+    assert (
+        run("ask-summaries", *cleaned, "--system", SUMMARISE, "--each", each, "--out", asked) == 0
+    )
     answer(folder, "summary", {text: f"Well.\nSomething: {text}" for text in (CALM, HARM)})
     answers = ("--answers", folder / "summary-answers.jsonl")
     assert run("read-summaries", *cleaned, *answers, "--out", folder / "summaries.jsonl") == 0
@@ -108,8 +110,8 @@ def refine(folder, among: str, *flags) -> scores.Segments:
     done = run(
         "refine-scores", "--ratings", folder / "ratings.tsv", "--cleaned",
         folder / "cleaned.jsonl", "--frame-vectors", folder / "frames.h5",
-        "--probe", folder / "probe.json", "--stride", 16, "--window-vector", "mean", "--among", among, "--count", 1,
-        "--share", 0.5, "--temperature", 0.1, "--out", folder / "scores.tsv", *flags,
+        "--probe", folder / "probe.json", "--stride", 16, "--window-vector", "mean",
+        "--among", among, "--count", 1, "--share", 0.5, "--temperature", 0.1, "--out", folder / "scores.tsv", *flags,
     )  # fmt: skip
     assert done == 0
     return scores.read(folder / "scores.tsv")

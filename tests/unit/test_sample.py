@@ -54,7 +54,9 @@ def test_draws_follow_the_top_p_distribution(logits, u, temperature, top_p):
     given_logits = torch.tensor([logits], dtype=torch.float64)
     found = draw(given_logits, torch.tensor([u]), Sampling(temperature, top_p, [0])).item()
     wanted = top_p_by_hand(np.array(logits, float), np.float32(u), temperature, top_p)
-    near = [top_p_by_hand(np.array(logits, float), u + d, temperature, top_p) for d in (-1e-6, 1e-6)]
+    near = [
+        top_p_by_hand(np.array(logits, float), u + d, temperature, top_p) for d in (-1e-6, 1e-6)
+    ]
     assert found == wanted or found in near
 
 
