@@ -29,8 +29,8 @@ SCHEMA_VERSIONS = {
     "texts": 1,
     "requests": 1,
     "answers": 1,
-    "cleaned": 1,
-    "summaries": 1,
+    "cleaned": 2,
+    "summaries": 2,
     "phrases": 1,
 }
 

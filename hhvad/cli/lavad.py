@@ -6,6 +6,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
+CUTS = ("summaries_cut", "captions_cut", "captions_cut_by_encoder")
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands from clean-captions to refine-scores."""
@@ -184,6 +186,7 @@ def _clean_captions(arguments: Namespace) -> None:
         "video": frames.provenance["video"],
         "captions": [file.provenance for file in captions],
         "frame_vectors": frames.provenance,
+        "captions_cut": sum(row["cut"] for file in captions for row in file.rows),
         "captions_cut_by_encoder": int(sum(file["cut"].sum() for file in embedded)),
         "stride": arguments.stride,
         "seconds": arguments.seconds,
@@ -211,13 +214,18 @@ def _read_summaries(arguments: Namespace) -> None:
 
     file = texts.read(arguments.cleaned, "cleaned")
     answers = texts.read(arguments.answers, "answers")
+    found = _answers(answers, file.rows, _questions(file.rows))
     rows = [
         {"centre": row["centre"], "answer": said["answer"], "text": summary_of(said["answer"])}
-        for row, said in zip(
-            file.rows, _answers(answers, file.rows, _questions(file.rows)), strict=True
-        )
+        for row, said in zip(file.rows, found, strict=True)
     ]
-    provenance = {"video": file.provenance["video"], "made_from": answers.provenance}
+    provenance = {
+        "video": file.provenance["video"],
+        "made_from": answers.provenance,
+        "captions_cut": file.provenance["captions_cut"],
+        "captions_cut_by_encoder": file.provenance["captions_cut_by_encoder"],
+        "summaries_cut": sum(row["cut"] for row in found),
+    }
     texts.write(arguments.out, "summaries", rows, provenance)
 
 
@@ -256,7 +264,8 @@ def _read_ratings(arguments: Namespace) -> None:
         "video": arguments.video,
         "windows": len(rows),
         "unreadable": int(found.interpolated.sum()),
-        "cut": sum(row["cut"] for row in said),
+        "ratings_cut": sum(row["cut"] for row in said),
+        **{name: file.provenance[name] for name in CUTS},
     }
     write_json(arguments.out_counts, counts)
 

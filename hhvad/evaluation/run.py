@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from hhvad import sheet
 from hhvad.artifacts import probe, scores
 from hhvad.errors import ArtifactError
 from hhvad.evaluation import evaluate
-from hhvad.files import read_tsv
+from hhvad.files import read_json, read_tsv
 from hhvad.localization.locator import Locator, shortest_event
 from hhvad.records import Event, Video
 
@@ -35,8 +36,11 @@ def report(
     interval: str,
     resamples: int,
     seed: int,
+    answers: Path | None = None,
 ) -> dict[str, Any]:
     """The result of `evaluate.evaluate` for the labelled ones of the videos, and whose it is.
+
+    answers: a folder of VIDEO.json with counts of what an LLM's answers lacked; they become notes.
 
     Raises ArtifactError, AnnotationError or SheetError, which name the file or row at fault.
     """
@@ -54,9 +58,37 @@ def report(
         resamples=resamples,
         seed=seed,
         left_out={"unlabelled": [video.video for video in videos if video.label is None]},
-        notes=[] if locator.calibrated else [fixed],
+        notes=[
+            *([] if locator.calibrated else [fixed]),
+            *(answer_notes(answers, [video.video for video in labelled]) if answers else []),
+        ],
     )
     return {"method": method, "locator": locator.to_json(), **result}
+
+
+# What is counted about texts of models in `ratings/{method}/{video}.json`, as a note says it.
+_COUNTED = {
+    "unreadable": "of {windows} windows have an answer without a number from 0 to 1 in square "
+    "brackets; their scores are interpolated from their neighbours'",
+    "ratings_cut": "windows have a rating that the limit of tokens ended",
+    "summaries_cut": "windows have a summary that the limit of tokens ended",
+    "captions_cut": "captions were ended by the limit of tokens",
+    "captions_cut_by_encoder": "distinct captions are longer than the encoder reads; it saw their "
+    "beginning",
+}
+
+
+def answer_notes(folder: Path, videos: Sequence[str]) -> list[str]:
+    """A sentence for each thing that the videos' files count at least once."""
+    counts: Counter[str] = Counter()
+    for name in videos:
+        found = read_json(folder / f"{name}.json")
+        counts.update({key: found.get(key, 0) for key in ("windows", *_COUNTED)})
+    return [
+        f"{counts[key]} {said.format(windows=counts['windows'])}"
+        for key, said in _COUNTED.items()
+        if counts[key]
+    ]
 
 
 def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:

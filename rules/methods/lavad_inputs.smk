@@ -102,6 +102,13 @@ def fps_of(method):
     return "" if method.fps is None else f"--fps {method.fps}"
 
 
+def answers_folder(wildcards):
+    """Where an LLM's answers are counted, as a flag; for other methods nothing."""
+    if wildcards.method not in STUDY.of(Lavad):
+        return ""
+    return join(["--answers-folder", f"{FOLDERS['results']}/ratings/{wildcards.method}"])
+
+
 def phrase_vectors(wildcards):
     """Vectors of the phrases that a zero-shot method compares pictures with."""
     method = STUDY.methods[wildcards.method]
