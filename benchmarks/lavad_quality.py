@@ -4,19 +4,21 @@
 
 For each seed the test videos are drawn, encoded, decoded and captioned as the workflow does, with
 the values of `preset: demo`. Everything after the captions is done twice: with the captions as they
-are, and with 30 % of them replaced by a phrase that is false of their frame. Measured are the share
-of captions that are true of their frames before and after cleaning, and the frame-level AUC of the
-LLM's numbers on the raw captions and on the cleaned ones, and of these refined among similar
-windows and among similar summaries.
+are, and with 30 % of them replaced by a phrase that is wrong for their frame. Measured are the
+share of captions that are right before and after cleaning, and the frame-level AUC of the LLM's
+numbers on the raw captions and on the cleaned ones, and of these refined among similar windows and
+among similar summaries.
 
-A caption is true of a frame that shows an anomaly if it names it (there is no phrase for a fire:
-any anomaly is right), and of another frame if it names ordinary life that goes on in the scene.
-No seed was used while scenes or models were made.
+A caption is right for a frame that shows an anomaly if it names it (there is no phrase for a fire:
+any anomaly is right), and for another frame if it names no anomaly. A second figure asks more of
+the latter: that the ordinary life named goes on in the scene. No seed was used while scenes or
+models were made.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +45,12 @@ SEEDS = (301, 302, 303, 304, 305)
 INJECTED = 0.3
 SETTINGS = Lavad(kind="lavad", preset="demo", captioner="demo", llm="demo-llm", encoder="demo-clip")
 BATCH = 8
+RIGHT = (
+    "right captions, raw",
+    "right captions, cleaned",
+    "right and the ordinary life of the scene, raw",
+    "right and the ordinary life of the scene, cleaned",
+)
 
 
 class Models:
@@ -90,12 +98,13 @@ class Models:
         return unit(self.encoder.embed_texts(texts, batch_size=BATCH)[0])
 
 
-def is_true(text, scene, frame):
-    """Whether a caption is true of a frame; see above."""
+def is_right(text, scene, frame, strict=False):
+    """Whether a caption is right for a frame; strict: ordinary life must go on in the scene."""
     seen = [h.kind for h in scene.happenings if h.start <= frame < h.end]
     said = [kind for kind, phrase in PHRASES.items() if phrase == text]
     if not seen:
-        return any(kind in scene.kinds for kind in said)
+        allowed = scene.kinds if strict else set(PHRASES) - set(ANOMALY_KINDS)
+        return any(kind in allowed for kind in said)
     if any(kind not in PHRASES for kind in seen):
         return any(kind in ANOMALY_KINDS for kind in said)
     return any(kind in seen for kind in said)
@@ -105,7 +114,7 @@ def spoilt(captions, scene, frames, rng):
     """The captions, INJECTED of them replaced by what is false of their frames."""
     found = list(captions)
     for place in np.flatnonzero(rng.random(len(found)) < INJECTED):
-        false = [text for text in PHRASES.values() if not is_true(text, scene, frames[place])]
+        false = [text for text in PHRASES.values() if not is_right(text, scene, frames[place])]
         found[place] = str(rng.choice(false))
     return found
 
@@ -127,7 +136,11 @@ def judge(models, scene, name, pictures, captions):
     for wanted, chosen in zip(cut.frames, cleaned, strict=True):
         best |= dict(zip(wanted.tolist(), chosen, strict=True))
     right = [
-        (is_true(said[frame], scene, frame), is_true(best[frame], scene, frame))
+        [
+            is_right(text[frame], scene, frame, strict)
+            for strict in (False, True)
+            for text in (said, best)
+        ]
         for frame in frames.tolist()
     ]
     raw = [[said[frame] for frame in wanted.tolist()] for wanted in cut.frames]
@@ -175,10 +188,10 @@ def measure(seed, models, folder):
     truth = np.concatenate(labels)
     figures = {key: roc_auc_score(truth, np.concatenate(values)) for key, values in scores.items()}
     for kind, shares in right.items():
-        before, after = np.array(shares).mean(axis=0)
-        figures[kind, "right captions, raw"] = before
-        figures[kind, "right captions, cleaned"] = after
-    return figures
+        means = np.array(shares).mean(axis=0)
+        for what, value in zip(RIGHT, means, strict=True):
+            figures[kind, what] = value
+    return {key: float(value) for key, value in figures.items()}
 
 
 def report(results):
@@ -207,13 +220,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", default="results/lavad_quality", help="folder of seeds' figures")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     models, results = Models(), {}
     for seed in arguments.seeds:
+        kept = Path(arguments.cache) / f"{seed}.json"
+        if kept.is_file():
+            rows = json.loads(kept.read_text())
+            results[seed] = {(kind, what): value for kind, what, value in rows}
+            continue
         with tempfile.TemporaryDirectory() as folder:
             results[seed] = measure(seed, models, folder)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps([[*key, value] for key, value in results[seed].items()]))
         shown = {f"{a}: {b}": round(float(v), 3) for (a, b), v in results[seed].items()}
         print(f"seed {seed}: {shown}", file=sys.stderr, flush=True)
     text = report(results)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoTokenizer,
     Blip2Config,
     Blip2ForConditionalGeneration,
     CLIPConfig,
@@ -318,4 +321,35 @@ def qwen3(folder: Path) -> Path:
     randomise(model)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
+    return folder
+
+
+def teach(folder: Path, text: str) -> Path:
+    """Make a saved text decoder, or the one of a multimodal model, answer `text` to whatever.
+
+    Its layers nearly drop out, and the output head is a chain: after each token of the text the
+    next one. Everything else stays random.
+    """
+    (path,) = folder.glob("*.safetensors")
+    weights = load_file(path)
+    words = AutoTokenizer.from_pretrained(folder)
+    if "enable_thinking" in words.chat_template:
+        opening = "</think>\n\n"
+    else:
+        opening = "<|im_start|>assistant\n"
+    chain = words(opening + text + "<|im_end|>", add_special_tokens=False)["input_ids"]
+    chain = chain[len(words(opening, add_special_tokens=False)["input_ids"]) - 1 :]
+    assert len(set(chain)) == len(chain), "a chain cannot come to a token twice"
+    (embeddings,) = (v for k, v in weights.items() if k.endswith("embed_tokens.weight"))
+    (head,) = (key for key in weights if key.endswith("lm_head.weight"))
+    for name in weights:
+        if name.endswith(("self_attn.o_proj.weight", "mlp.down_proj.weight")):
+            weights[name] *= 0.01
+        if name.endswith(("norm.weight", "layernorm.weight")) and "vision" not in name:
+            weights[name] = torch.ones_like(weights[name])
+    weights[head] *= 0.01
+    for token, following in pairwise(chain):
+        row = embeddings[token]
+        weights[head][following] = 10 * row / row.norm()
+    save_file(weights, path, metadata={"format": "pt"})
     return folder
