@@ -114,7 +114,7 @@ def report(theirs, ours, n_frames):
         f"{n_frames} frames; stride {SETTINGS.stride}, one captioner, batches of {BATCH}, "
         f"{torch.get_num_threads()} thread; scores equal to 1e-6.",
         "",
-        "| asked of a model | the authors' way | ours | fewer | seconds of CPU, theirs | ours | less |",
+        "| asked of a model | their way | ours | fewer | seconds of CPU, theirs | ours | less |",
         "|---|---|---|---|---|---|---|",
     ]
     for part in PARTS:

@@ -198,7 +198,7 @@ rule complete_texts:
     benchmark:
         "<benchmarks>/complete_texts/{model}/{method}/{question}/{video}.tsv"
     wildcard_constraints:
-        question=r"summary|rating",
+        question=r"(raw-)?summary|((raw|caption)-)?rating",
     conda:
         "../envs/gpu.yaml"
     threads: COMPUTE.threads

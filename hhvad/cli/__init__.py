@@ -20,6 +20,7 @@ STAGES = (
     "headhunt",
     "motion",
     "lavad",
+    "lavad_ablate",
     "zero_shot",
     "locate",
     "report",

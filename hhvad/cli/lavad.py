@@ -203,7 +203,7 @@ def _ask_summaries(arguments: Namespace) -> None:
     file = texts.read(arguments.cleaned, "cleaned")
     rows = [
         {"id": name, "messages": summarise_messages(question, arguments.system)}
-        for name, question in _asked(file.rows, _questions(file.rows), arguments.each)
+        for name, question in _asked(_questions(file.rows), arguments.each)
     ]
     texts.write(arguments.out, "requests", rows, file.provenance)
 
@@ -214,7 +214,7 @@ def _read_summaries(arguments: Namespace) -> None:
 
     file = texts.read(arguments.cleaned, "cleaned")
     answers = texts.read(arguments.answers, "answers")
-    found = _answers(answers, file.rows, _questions(file.rows))
+    found = _answers(answers, _questions(file.rows))
     rows = [
         {"centre": row["centre"], "answer": said["answer"], "text": summary_of(said["answer"])}
         for row, said in zip(file.rows, found, strict=True)
@@ -239,7 +239,7 @@ def _ask_ratings(arguments: Namespace) -> None:
     summaries = [row["text"] for row in file.rows]
     rows = [
         {"id": name, "messages": rate_messages(rated_text(summary), wording)}
-        for name, summary in _asked(file.rows, summaries, arguments.each)
+        for name, summary in _asked(summaries, arguments.each)
     ]
     texts.write(arguments.out, "requests", rows, file.provenance)
 
@@ -251,7 +251,7 @@ def _read_ratings(arguments: Namespace) -> None:
 
     file = texts.read(arguments.summaries, "summaries")
     summaries = [row["text"] for row in file.rows]
-    said = _answers(texts.read(arguments.answers, "answers"), file.rows, summaries)
+    said = _answers(texts.read(arguments.answers, "answers"), summaries)
     found = rate_windows([read_number(row["answer"]) for row in said], arguments.video)
     rows = [
         (row["centre"], " ".join(answer["answer"].split()), score, int(interpolated))
@@ -317,14 +317,12 @@ def _questions(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [join_captions(row["texts"]) for row in rows]
 
 
-def _asked(
-    rows: Sequence[dict[str, Any]], questions: Sequence[str], each: str
-) -> list[tuple[str, str]]:
+def _asked(questions: Sequence[str], each: str) -> list[tuple[str, str]]:
     """Id and text of what is asked: each window's question, or each question once.
 
-    An id is the centre of the (first) window that asks.
+    An id is the number of the (first) window that asks.
     """
-    asked = [(str(row["centre"]), text) for row, text in zip(rows, questions, strict=True)]
+    asked = [(str(number), text) for number, text in enumerate(questions)]
     if each == "window":
         return asked
     return [(name, text) for text, name in _first_by_text(asked).items()]
@@ -337,14 +335,12 @@ def _first_by_text(asked: Sequence[tuple[str, str]]) -> dict[str, str]:
     return first
 
 
-def _answers(
-    file: Any, rows: Sequence[dict[str, Any]], questions: Sequence[str]
-) -> list[dict[str, Any]]:
+def _answers(file: Any, questions: Sequence[str]) -> list[dict[str, Any]]:
     """The row that answers each window's question: its own, or of the first with that question."""
     from hhvad.errors import ArtifactError
 
     said = {row["id"]: row for row in file.rows}
-    windows = _asked(rows, questions, "window")
+    windows = _asked(questions, "window")
     shared = _first_by_text(windows)
     names = [name for name, _ in windows]
     if set(said) != set(names):

@@ -59,6 +59,11 @@ def summary_vectors(wildcards):
     """Vectors of a video's summaries, where these are the neighbours."""
     if lavad(wildcards).neighbours.among != "summaries":
         return []
+    return vectors_of_summaries(wildcards)
+
+
+def vectors_of_summaries(wildcards):
+    """Vectors of a video's summaries."""
     folder = f"<results>/vectors/{lavad(wildcards).encoder}"
     return f"{folder}/summaries/{wildcards.method}/{wildcards.video}.h5"
 

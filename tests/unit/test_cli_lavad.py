@@ -9,8 +9,9 @@ from probes import write_probe
 from hhvad.artifacts import hdf5, scores, texts
 from hhvad.cli import main
 from hhvad.evaluation.run import answer_notes
-from hhvad.files import read_json, read_tsv
+from hhvad.files import read_json, read_tsv, write_tsv
 from hhvad.methods.lavad.prompts import FORMAT, RATE, SUMMARISE
+from hhvad.sheet import COLUMNS
 
 CALM, HARM, WRONG = "people walk", "two people fight", "a bus passes"
 # Of frames 0, 16, ..., 80 of a video of 90 frames. The captioner errs at frame 16.
@@ -169,7 +170,7 @@ def test_where_answers_are_sampled_every_window_is_asked(made):
     assert len(texts.read(made / "summary.jsonl", "requests").rows) == 6
     assert rate(made, NUMBERS, "window") == 0
     asked = texts.read(made / "rating.jsonl", "requests").rows
-    assert [row["id"] for row in asked] == ["0", "16", "32", "48", "64", "80"]
+    assert [row["id"] for row in asked] == ["0", "1", "2", "3", "4", "5"]
     np.testing.assert_allclose(refine(made, "none").scores, [0, 0, 0, 0.8, 0.8, 0.8])
 
 
@@ -245,3 +246,41 @@ def test_zero_shot_by_hand(made):
     high = 1 / (1 + np.exp(-2))  # cosines 1 and 0, at a temperature of a half
     found = scores.read(made / "scores.tsv").scores
     np.testing.assert_allclose(found, [1 - high] * 3 + [high] * 3, rtol=1e-6)
+
+
+def test_every_variant_is_scored_and_judged(made):
+    summarise(made)
+    assert rate(made, NUMBERS) == 0
+    embed(made, "summaries", [r["text"] for r in texts.read(made / "summaries.jsonl").rows])
+    cleaned = ("--cleaned", made / "cleaned.jsonl")
+    raw = made / "raw.jsonl"
+    said = ("--captions", made / "captions.jsonl")
+    assert run("raw-captions", *cleaned, *said, "--out", raw) == 0
+    assert [row["texts"] for row in texts.read(raw, "cleaned").rows] == [[one] for one in SAID]
+    each = made / "each.jsonl"
+    assert run("list-captions", *cleaned, "--out", each) == 0
+    assert [row["text"] for row in texts.read(each, "summaries").rows] == SHOWN
+    for name, number in (("raw", 0.5), ("each", 0.25)):
+        rows = [(16 * n, "", number, 0) for n in range(6) for _ in range(2)]
+        write_tsv(made / f"{name}.tsv", ("centre", "answer", "score", "interpolated"), rows)
+    (made / "scores").mkdir()
+    done = run(
+        "score-ablations", "--ratings", made / "ratings.tsv", "--raw-ratings", made / "raw.tsv",
+        "--caption-ratings", made / "each.tsv", *cleaned, "--frame-vectors", made / "frames.h5",
+        "--summary-vectors", made / "summaries.h5", "--probe", made / "probe.json", "--stride", 16,
+        "--window-vector", "mean", "--share", 0.5, "--out", made / "scores/v.tsv",
+    )  # fmt: skip
+    assert done == 0
+    (made / "probes").mkdir()
+    (made / "probe.json").rename(made / "probes/v.json")
+    row = ["v", "v.mp4", "test", "anomaly", "fight", "48-90"]
+    write_tsv(made / "sheet.tsv", COLUMNS, [row])
+    done = run(
+        "ablate-lavad", "--sheet", made / "sheet.tsv", "--scores-folder", made / "scores",
+        "--probes-folder", made / "probes", "--interval", "half-open", "--out", made / "table.tsv",
+    )  # fmt: skip
+    assert done == 0
+    found = {row["variant"]: row["auc"] for row in read_tsv(made / "table.tsv")}
+    assert len(found) == 3 + 3 * 5
+    assert float(found["unrefined"]) == 1
+    assert float(found["raw captions"]) == 0.5  # the same score everywhere
