@@ -143,9 +143,9 @@ def _ablate(arguments: Namespace) -> None:
         for metric in ("auc", "ap_step", "auc_abnormal"):
             row += [found[metric].get(key, "") for key in ("value", "low", "high")]
         rows.append(row)
-    columns = [
+    header = [
         f"{metric}{end}"
         for metric in ("auc", "ap_step", "auc_abnormal")
         for end in ("", "_low", "_high")
     ]
-    write_tsv(arguments.out, ("variant", *columns), rows)
+    write_tsv(arguments.out, ("variant", *header), rows)

@@ -48,9 +48,7 @@ rule list_captions:
     params:
         schema=TEXT_VERSIONS["summaries"],
     shell:
-        "hhvad list-captions"
-        " --cleaned {input:q}"
-        " --out {output:q} 2> {log:q}"
+        "hhvad list-captions" " --cleaned {input:q}" " --out {output:q} 2> {log:q}"
 
 
 use rule ask_summaries as ask_raw_summaries with:

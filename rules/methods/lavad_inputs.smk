@@ -32,9 +32,7 @@ def windows_file(wildcards):
     """The frames of exact windows, on scratch, for one reader: see frames_file."""
     size = size_name(STUDY.size(wildcards.model))
     reader = f"vectors.{wildcards.model}"
-    return (
-        f"<scratch>/windows/{wildcards.windows}/{reader}/{size}/{wildcards.video}.h5"
-    )
+    return f"<scratch>/windows/{wildcards.windows}/{reader}/{size}/{wildcards.video}.h5"
 
 
 def windows_at_most(wildcards):
@@ -111,7 +109,9 @@ def answers_folder(wildcards):
     """Where an LLM's answers are counted, as a flag; for other methods nothing."""
     if wildcards.method not in STUDY.of(Lavad):
         return ""
-    return join(["--answers-folder", f"{FOLDERS['results']}/ratings/{wildcards.method}"])
+    return join(
+        ["--answers-folder", f"{FOLDERS['results']}/ratings/{wildcards.method}"]
+    )
 
 
 def phrase_vectors(wildcards):
