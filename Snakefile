@@ -47,6 +47,7 @@ include: "rules/methods/headhunt.smk"
 include: "rules/methods/motion.smk"
 include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
+include: "rules/methods/lavad_ablate.smk"
 include: "rules/methods/zero_shot.smk"
 include: "rules/methods/scorer.smk"
 include: "rules/locate.smk"
@@ -100,6 +101,16 @@ localrules:
     ask_ratings,
     read_ratings,
     refine_scores,
+    raw_captions,
+    list_captions,
+    ask_raw_summaries,
+    read_raw_summaries,
+    ask_raw_ratings,
+    read_raw_ratings,
+    ask_caption_ratings,
+    read_caption_ratings,
+    score_ablations,
+    ablate_lavad,
     write_phrases,
     score_zero_shot,
     score_vectors,

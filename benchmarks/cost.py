@@ -19,6 +19,7 @@ from hhvad.mllm.backbones.backbone import Pixels, find
 from hhvad.mllm.engine import Engine
 
 FLOAT_BYTES = 4
+CLIP_L = 1.6e11  # FLOPs of a picture of 224 x 224: 304 M weights, 257 tokens
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Model:
     head: int
 
 
-def model(name: str, prompts: int) -> Model:
-    """Count what one segment of a known geometry takes."""
+def model(name: str, prompts: int, frames: int | None = None) -> Model:
+    """Count what one segment of a known geometry takes; frames: of a segment, if not its own."""
     geometry, meta = bench.geometries()[name], torch.device("meta")
     network = bench.random_network(geometry, meta, torch.bfloat16)
     tokenizer, size = bench._tokenizer(geometry.video), (geometry.size, geometry.size)
@@ -41,15 +42,46 @@ def model(name: str, prompts: int) -> Model:
     adapter = find(geometry.model_type)
     backbone = adapter(network.model, network.config, tokenizer, pixels)
     engine = Engine(backbone, tokenizer, device=meta, fingerprint="random")
-    frames = np.zeros((1, geometry.frames, *size, 3), np.uint8)
+    pictures = np.zeros((1, frames or geometry.frames, *size, 3), np.uint8)
     info = engine.info
     return Model(
-        one=bench.flops(engine, frames, bench.prompts(1)),
-        all=bench.flops(engine, frames, bench.prompts(prompts)),
-        frames=frames.nbytes,
+        one=bench.flops(engine, pictures, bench.prompts(1)),
+        all=bench.flops(engine, pictures, bench.prompts(prompts)),
+        frames=pictures.nbytes,
         features=info.layers * info.heads * info.head_dim * FLOAT_BYTES,
         head=info.head_dim * FLOAT_BYTES,
     )
+
+
+def lavad(words: argparse.Namespace) -> list[tuple[str, str]]:
+    """GPU hours of LAVAD where one model captions, sums up and rates, and CLIP ViT-L/14 embeds.
+
+    A caption is one pass over a frame and a decoding step per token of it; a summary and a rating
+    each read their text and write an answer: 2 FLOPs per weight and token. Equal questions of a
+    video are counted every time, so this is an upper bound.
+    """
+    geometry, meta = bench.geometries()[words.model], torch.device("meta")
+    network = bench.random_network(geometry, meta, torch.bfloat16)
+    weights = sum(one.numel() for one in network.model.language_model.parameters())
+    frame = model(words.model, 1, frames=1).one
+    windows = round(words.frames / words.stride + words.videos / 2)
+    step = 2 * weights
+    parts = {
+        "captions": windows * (frame + step * words.caption_tokens),
+        "summaries and ratings": windows * step * words.window_tokens,
+        "vectors of frames": windows * CLIP_L,
+    }
+    hours = {name: flops / words.teraflops / 3.6e15 for name, flops in parts.items()}
+    theirs = words.frames * (frame + step * words.caption_tokens) / words.teraflops / 3.6e15
+    return [
+        ("LAVAD: windows, each with one caption", f"{windows}"),
+        *(
+            (f"LAVAD: GPU hours of {name} at {words.teraflops:g} TFLOP/s", f"{value:.2f}")
+            for name, value in hours.items()
+        ),
+        ("LAVAD: GPU hours in all", f"{sum(hours.values()):.2f}"),
+        ("GPU hours of captions of every frame, one captioner", f"{theirs:.1f}"),
+    ]
 
 
 def main() -> None:
@@ -62,6 +94,11 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=5)
     parser.add_argument("--experts", type=int, default=5)
     parser.add_argument("--teraflops", type=float, default=400, help="what the GPU reaches")
+    parser.add_argument("--stride", type=int, default=16, help="of LAVAD")
+    parser.add_argument("--caption-tokens", type=int, default=25, help="of a caption")
+    parser.add_argument(
+        "--window-tokens", type=int, default=550, help="of a window's questions and answers"
+    )
     parser.add_argument("--bundle", type=int, default=16, help="videos of one allocation")
     words = parser.parse_args()
 
@@ -92,6 +129,7 @@ def main() -> None:
             f"{segments * words.experts * cost.head / 1e9:.3f}",
         ),
     ]
+    rows += lavad(words)
     print(f"| {words.model}, {words.videos} test videos | |\n|---|---|")
     for what, value in rows:
         print(f"| {what} | {value} |")

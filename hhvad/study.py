@@ -238,6 +238,12 @@ class Study:
         return None if self.describe is None else self.describe.method or next(iter(self.methods))
 
     @cached_property
+    def exact_frames(self) -> dict[str, Lavad]:
+        """By the name of the frames of exact windows, a method that has them."""
+        found = {self.lavad(name).exact_frames: self.lavad(name) for name in self.of(Lavad)}
+        return {name: method for name, method in found.items() if name}
+
+    @cached_property
     def multimodal(self) -> list[str]:
         """The models that are shown frames and asked about them."""
         models = [model for model, _ in [*self.prompts, *self.captions]]

@@ -228,7 +228,7 @@ rule complete_texts:
     benchmark:
         "<benchmarks>/complete_texts/{model}/{method}/{question}/{video}.tsv"
     wildcard_constraints:
-        question=r"summary|rating",
+        question=r"(raw-)?summary|((raw|caption)-)?rating",
     conda:
         "../envs/gpu.yaml"
     threads: COMPUTE.threads
@@ -243,6 +243,7 @@ rule complete_texts:
         checkpoint=lambda wildcards: STAMPS[wildcards.model],
         batch_size=lambda wildcards: model_of(wildcards).batch_size,
         max_tokens=lambda wildcards: STUDY.methods[wildcards.method].answers.max_tokens,
+        sampling=lambda wildcards: sampling_flags(wildcards),
         compute=compute_flags,
         schema=TEXT_VERSIONS["answers"],
     shell:
@@ -253,6 +254,7 @@ rule complete_texts:
         " --revision={params.revision:q}"
         " --dtype {params.dtype}"
         " --max-tokens {params.max_tokens}"
+        " {params.sampling}"
         " --batch-size {params.batch_size}"
         " {params.compute}"
         " --threads {threads}"

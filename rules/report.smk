@@ -34,6 +34,7 @@ rule report_metrics:
         interval=STUDY.config.metrics.interval,
         bootstrap=STUDY.config.metrics.bootstrap,
         seed=STUDY.config.metrics.seed,
+        answers=answers_folder,
     shell:
         "hhvad report-metrics"
         " --method {wildcards.method:q}"
@@ -41,6 +42,7 @@ rule report_metrics:
         " --scores-folder {params.results:q}/localization/{wildcards.method:q}"
         " --events-folder {params.results:q}/events/{wildcards.method:q}"
         " --probes-folder {params.results:q}/probe"
+        " {params.answers}"
         " --locator {input.locator:q}"
         " --dataset {params.dataset:q}"
         " --interval {params.interval}"

@@ -21,6 +21,7 @@ STAGES = (
     "headhunt",
     "motion",
     "lavad",
+    "lavad_ablate",
     "zero_shot",
     "locate",
     "alarms",

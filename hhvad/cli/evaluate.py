@@ -61,6 +61,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--events-folder", required=True, metavar="DIR", help="with VIDEO.tsv")
     p.add_argument("--probes-folder", required=True, metavar="DIR", help="with VIDEO.json")
     p.add_argument("--locator", required=True, metavar="JSON", help="the method's sigma and tau")
+    p.add_argument("--answers-folder", metavar="DIR", help="with VIDEO.json from read-ratings")
     p.add_argument(
         "--dataset",
         choices=("none", "ucf-crime", "xd-violence"),
@@ -132,6 +133,7 @@ def _report_metrics(arguments: Namespace) -> None:
         interval=arguments.interval,
         resamples=arguments.bootstrap,
         seed=arguments.seed,
+        answers=Path(arguments.answers_folder) if arguments.answers_folder else None,
     )
     write_json(arguments.out, result)
     write_tsv(arguments.table, evaluate.COLUMNS, evaluate.table_rows(result))

@@ -6,24 +6,42 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
+CUTS = ("summaries_cut", "captions_cut", "captions_cut_by_encoder")
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands from clean-captions to refine-scores."""
+    p = commands.add_parser(
+        "sample-windows",
+        help="decode a video once and keep the frames of exact windows",
+        description="Write each frame that some window needs once, resized, as HDF5.",
+    )
+    p.add_argument("--video", required=True, metavar="ID")
+    p.add_argument("--path", required=True, help="the video file")
+    p.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
+    _add_windows(p)
+    p.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    p.add_argument("--threads", type=int, required=True, metavar="N", help="that decode")
+    p.add_argument("--timeout", type=float, required=True, metavar="SECONDS")
+    p.add_argument("--out", required=True, metavar="H5")
+    p.set_defaults(run=_sample_windows)
+
     p = commands.add_parser("clean-captions", help="give each frame its nearest caption")
     p.add_argument("--captions", nargs="+", required=True, metavar="JSONL", help="per captioner")
     p.add_argument("--caption-vectors", nargs="+", required=True, metavar="H5", help="of each")
     p.add_argument("--frame-vectors", required=True, metavar="H5", help="from embed-frames")
     p.add_argument("--probe", required=True, metavar="JSON")
-    p.add_argument("--fps", type=float, help="instead of the video's own")
-    p.add_argument("--stride", required=True, type=int, metavar="FRAMES")
-    p.add_argument("--seconds", required=True, type=float, help="length of a window")
-    p.add_argument("--samples", required=True, type=int, help="frames per window")
+    _add_windows(p)
+    p.add_argument(
+        "--on", required=True, choices=("grid", "exact"), help="which frames stand for a window"
+    )
     p.add_argument("--out", required=True, metavar="JSONL")
     p.set_defaults(run=_clean_captions)
 
     p = commands.add_parser("ask-summaries", help="write each distinct question for a summary once")
     p.add_argument("--cleaned", required=True, metavar="JSONL", help="from clean-captions")
     p.add_argument("--system", required=True, metavar="TEXT", help="the system message")
+    _add_each(p)
     p.add_argument("--out", required=True, metavar="JSONL")
     p.set_defaults(run=_ask_summaries)
 
@@ -37,6 +55,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--summaries", required=True, metavar="JSONL", help="from read-summaries")
     p.add_argument("--context", required=True, metavar="TEXT", help="what the number means")
     p.add_argument("--format", required=True, metavar="TEXT", help="how to write it")
+    _add_each(p)
     p.add_argument("--out", required=True, metavar="JSONL")
     p.set_defaults(run=_ask_ratings)
 
@@ -60,12 +79,61 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--summary-vectors", metavar="H5", help="from embed-texts; among summaries")
     p.add_argument("--probe", required=True, metavar="JSON")
     p.add_argument("--stride", required=True, type=int, metavar="FRAMES")
+    p.add_argument("--window-vector", required=True, choices=("mean", "ends"))
     p.add_argument("--among", required=True, choices=("windows", "summaries", "none"))
     p.add_argument("--count", required=True, type=int, metavar="K", help="among summaries")
     p.add_argument("--share", required=True, type=float, help="of the windows, among windows")
     p.add_argument("--temperature", required=True, type=float, help="of the softmax over cosines")
     p.add_argument("--out", required=True, metavar="TSV")
     p.set_defaults(run=_refine_scores)
+
+
+def _add_windows(p: Any) -> None:
+    p.add_argument("--fps", type=float, help="instead of the video's own")
+    p.add_argument("--stride", required=True, type=int, metavar="FRAMES")
+    p.add_argument("--seconds", required=True, type=float, help="length of a window")
+    p.add_argument("--samples", required=True, type=int, help="frames per window")
+
+
+def _add_each(p: Any) -> None:
+    p.add_argument(
+        "--each",
+        required=True,
+        choices=("question", "window"),
+        help="what is asked once: a question (windows of the same texts share the answer), or a "
+        "window (answers are sampled)",
+    )
+
+
+def _sample_windows(arguments: Namespace) -> None:
+    from hhvad.artifacts import probe
+    from hhvad.media.probe import sample_frames
+
+    video = probe.read(arguments.probe)
+    sample_frames(
+        arguments.path,
+        video,
+        arguments.out,
+        video=arguments.video,
+        view="windows",
+        frames_per_segment=1,
+        segment_length=arguments.stride,
+        size=arguments.size,
+        threads=arguments.threads,
+        timeout=arguments.timeout,
+        chosen=_windows(arguments, video, "exact").wanted().tolist(),
+    )
+
+
+def _windows(arguments: Namespace, video: Any, on: str) -> Any:
+    """The windows of a video (its probe)."""
+    from hhvad.methods.lavad.windows import windows
+
+    return windows(
+        video.frames, arguments.fps or video.fps, stride=arguments.stride,
+        seconds=arguments.seconds, samples=arguments.samples, on=on,
+        times=None if arguments.fps else video.times,
+    )  # fmt: skip
 
 
 def _clean_captions(arguments: Namespace) -> None:
@@ -75,7 +143,6 @@ def _clean_captions(arguments: Namespace) -> None:
     from hhvad.errors import ArtifactError, ConfigError
     from hhvad.methods.lavad.clean import nearest_captions
     from hhvad.methods.lavad.index import unique_texts, unit
-    from hhvad.methods.lavad.windows import windows
 
     if len(arguments.captions) != len(arguments.caption_vectors):
         raise ConfigError("--captions and --caption-vectors need one file per captioner each")
@@ -99,11 +166,7 @@ def _clean_captions(arguments: Namespace) -> None:
         for n, file in enumerate(captions)
     }
     entries = unique_texts(said)
-    cut = windows(
-        video.frames, arguments.fps or video.fps, stride=arguments.stride,
-        seconds=arguments.seconds, samples=arguments.samples, on="grid",
-        times=None if arguments.fps else video.times,
-    )  # fmt: skip
+    cut = _windows(arguments, video, arguments.on)
     found = nearest_captions(
         cut,
         frames["indices"],
@@ -123,10 +186,12 @@ def _clean_captions(arguments: Namespace) -> None:
         "video": frames.provenance["video"],
         "captions": [file.provenance for file in captions],
         "frame_vectors": frames.provenance,
+        "captions_cut": sum(row["cut"] for file in captions for row in file.rows),
         "captions_cut_by_encoder": int(sum(file["cut"].sum() for file in embedded)),
         "stride": arguments.stride,
         "seconds": arguments.seconds,
         "samples": arguments.samples,
+        "window_frames": arguments.on,
     }
     texts.write(arguments.out, "cleaned", rows, provenance)
 
@@ -137,8 +202,8 @@ def _ask_summaries(arguments: Namespace) -> None:
 
     file = texts.read(arguments.cleaned, "cleaned")
     rows = [
-        {"id": str(number), "messages": summarise_messages(question, arguments.system)}
-        for number, question in enumerate(dict.fromkeys(_questions(file.rows)))
+        {"id": name, "messages": summarise_messages(question, arguments.system)}
+        for name, question in _asked(_questions(file.rows), arguments.each)
     ]
     texts.write(arguments.out, "requests", rows, file.provenance)
 
@@ -149,11 +214,18 @@ def _read_summaries(arguments: Namespace) -> None:
 
     file = texts.read(arguments.cleaned, "cleaned")
     answers = texts.read(arguments.answers, "answers")
+    found = _answers(answers, _questions(file.rows))
     rows = [
         {"centre": row["centre"], "answer": said["answer"], "text": summary_of(said["answer"])}
-        for row, said in zip(file.rows, _answers(answers, _questions(file.rows)), strict=True)
+        for row, said in zip(file.rows, found, strict=True)
     ]
-    provenance = {"video": file.provenance["video"], "made_from": answers.provenance}
+    provenance = {
+        "video": file.provenance["video"],
+        "made_from": answers.provenance,
+        "captions_cut": file.provenance["captions_cut"],
+        "captions_cut_by_encoder": file.provenance["captions_cut_by_encoder"],
+        "summaries_cut": sum(row["cut"] for row in found),
+    }
     texts.write(arguments.out, "summaries", rows, provenance)
 
 
@@ -164,9 +236,10 @@ def _ask_ratings(arguments: Namespace) -> None:
 
     file = texts.read(arguments.summaries, "summaries")
     wording = Rating(arguments.context, arguments.format)
+    summaries = [row["text"] for row in file.rows]
     rows = [
-        {"id": str(number), "messages": rate_messages(rated_text(summary), wording)}
-        for number, summary in enumerate(dict.fromkeys(row["text"] for row in file.rows))
+        {"id": name, "messages": rate_messages(rated_text(summary), wording)}
+        for name, summary in _asked(summaries, arguments.each)
     ]
     texts.write(arguments.out, "requests", rows, file.provenance)
 
@@ -191,7 +264,8 @@ def _read_ratings(arguments: Namespace) -> None:
         "video": arguments.video,
         "windows": len(rows),
         "unreadable": int(found.interpolated.sum()),
-        "cut": sum(row["cut"] for row in said),
+        "ratings_cut": sum(row["cut"] for row in said),
+        **{name: file.provenance[name] for name in CUTS},
     }
     write_json(arguments.out_counts, counts)
 
@@ -215,7 +289,7 @@ def _refine_scores(arguments: Namespace) -> None:
         np.array([row["centre"] for row in cleaned]), [np.array(row["frames"]) for row in cleaned]
     )
     vectors = unit(file["vectors"], arguments.frame_vectors)
-    queries = refine.window_vectors(cut, file["indices"], vectors)
+    queries = refine.window_vectors(cut, file["indices"], vectors, of=arguments.window_vector)
     if arguments.among == "windows":
         scores = refine.by_windows(
             queries, scores, share=arguments.share, temperature=arguments.temperature
@@ -243,14 +317,36 @@ def _questions(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [join_captions(row["texts"]) for row in rows]
 
 
+def _asked(questions: Sequence[str], each: str) -> list[tuple[str, str]]:
+    """Id and text of what is asked: each window's question, or each question once.
+
+    An id is the number of the (first) window that asks.
+    """
+    asked = [(str(number), text) for number, text in enumerate(questions)]
+    if each == "window":
+        return asked
+    return [(name, text) for text, name in _first_by_text(asked).items()]
+
+
+def _first_by_text(asked: Sequence[tuple[str, str]]) -> dict[str, str]:
+    first: dict[str, str] = {}
+    for name, text in asked:
+        first.setdefault(text, name)
+    return first
+
+
 def _answers(file: Any, questions: Sequence[str]) -> list[dict[str, Any]]:
-    """The row that answers each question; ids count the distinct ones in order of appearance."""
+    """The row that answers each window's question: its own, or of the first with that question."""
     from hhvad.errors import ArtifactError
 
     said = {row["id"]: row for row in file.rows}
-    ids = {question: str(n) for n, question in enumerate(dict.fromkeys(questions))}
-    if set(said) != set(ids.values()):
+    windows = _asked(questions, "window")
+    shared = _first_by_text(windows)
+    names = [name for name, _ in windows]
+    if set(said) != set(names):
+        names = [shared[text] for text in questions]
+    if set(said) != set(names):
         raise ArtifactError(
             f"{file.path}: answers other questions than were asked; delete it and rerun"
         )
-    return [said[ids[question]] for question in questions]
+    return [said[name] for name in names]

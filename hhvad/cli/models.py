@@ -74,12 +74,15 @@ def add_commands(commands: Any) -> None:
     p = commands.add_parser(
         "complete-texts",
         help="have a model answer chat messages",
-        description="Have a model's text decoder answer each request's messages, greedily: a line "
-        "a request, those cut at the limit marked.",
+        description="Have a model's text decoder answer each request's messages: a line per "
+        "request, those cut at the limit marked.",
     )
     p.add_argument("--requests", required=True, type=Path, metavar="JSONL")
     _add_model(p)
     p.add_argument("--max-tokens", required=True, type=_positive, metavar="N")
+    p.add_argument("--temperature", required=True, type=float, help="0: no sampling")
+    p.add_argument("--top-p", required=True, type=float, metavar="P", help="of sampling")
+    p.add_argument("--seed", required=True, type=int, help="of sampling")
     p.add_argument("--out", required=True, type=Path, metavar="JSONL")
     p.set_defaults(run=_complete_texts)
 
@@ -258,6 +261,9 @@ def _complete_texts(arguments: argparse.Namespace) -> None:
         requests=str(arguments.requests.absolute()),
         out=str(arguments.out.absolute()),
         max_tokens=arguments.max_tokens,
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        seed=arguments.seed,
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,11 @@ def report(
     interval: str,
     resamples: int,
     seed: int,
+    answers: Path | None = None,
 ) -> dict[str, Any]:
     """The result of `evaluate.evaluate` for the labelled ones of the videos, and whose it is.
+
+    answers: a folder of VIDEO.json with counts of what an LLM's answers lacked; they become notes.
 
     Raises ArtifactError, AnnotationError or SheetError, which name the file or row at fault.
     """
@@ -57,6 +61,7 @@ def report(
         notes=[
             *([] if locator.calibrated else [fixed]),
             *_alarm_notes(locator, labelled, folders),
+            *(answer_notes(answers, [video.video for video in labelled]) if answers else []),
         ],
     )
     return {"method": method, "locator": locator.to_json(), **result}
@@ -74,6 +79,31 @@ def _alarm_notes(locator: Locator, labelled: Sequence[Video], folders: Folders) 
         shown = read_json(path).get("alarms") if path.is_file() else None
         if shown:
             yield f"events are those that are shown: {shown}"
+
+
+# What is counted about texts of models in `ratings/{method}/{video}.json`, as a note says it.
+_COUNTED = {
+    "unreadable": "of {windows} windows have an answer without a number from 0 to 1 in square "
+    "brackets; their scores are interpolated from their neighbours'",
+    "ratings_cut": "windows have a rating that the limit of tokens ended",
+    "summaries_cut": "windows have a summary that the limit of tokens ended",
+    "captions_cut": "captions were ended by the limit of tokens",
+    "captions_cut_by_encoder": "distinct captions are longer than the encoder reads; it saw their "
+    "beginning",
+}
+
+
+def answer_notes(folder: Path, videos: Sequence[str]) -> list[str]:
+    """A sentence for each thing that the videos' files count at least once."""
+    counts: Counter[str] = Counter()
+    for name in videos:
+        found = read_json(folder / f"{name}.json")
+        counts.update({key: found.get(key, 0) for key in ("windows", *_COUNTED)})
+    return [
+        f"{counts[key]} {said.format(windows=counts['windows'])}"
+        for key, said in _COUNTED.items()
+        if counts[key]
+    ]
 
 
 def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> evaluate.Scored:

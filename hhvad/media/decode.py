@@ -135,6 +135,7 @@ def sample(
     threads: int,
     spans: Sequence[Sequence[int]] = (),
     picked: Sequence[Sequence[int]] = (),
+    chosen: Sequence[int] = (),
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -145,6 +146,8 @@ def sample(
     height, width = size
     if view == "focus":
         segments, indices = np.array(spans, np.int64), np.array(picked, np.int64)
+    elif chosen:
+        segments, indices = sampling.listed(chosen)
     else:
         segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
     provenance = {

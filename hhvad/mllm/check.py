@@ -10,7 +10,9 @@ import torch
 import transformers
 
 from hhvad.checkpoint import resolve
-from hhvad.mllm.backbones.backbone import Pixels
+from hhvad.errors import ModelError
+from hhvad.mllm.backbones.backbone import Pixels, kind_of
+from hhvad.mllm.captioner import CAPTIONERS, check_request
 from hhvad.mllm.engine import Engine, _adapter, _device, _quiet, _tokenizer
 from hhvad.mllm.weights import DTYPES, check_weights
 
@@ -36,6 +38,14 @@ def check_model(
     folder = Path(resolve(model))
     if not folder.is_dir():
         return {"path": model}
+    if (kind := kind_of(folder)) in CAPTIONERS:
+        check_weights(folder, dtype)
+        _tokenizer(folder)
+        check_request(Pixels.read(folder), frames, size, system)
+        return {"architecture": kind}
+    for prompt in prompts:
+        if not prompt.strip():
+            raise ModelError(f"{model}: the prompt is empty: only BLIP-2 captions unasked")
     adapter = _adapter(folder)
     check_weights(folder, dtype)
     pixels = Pixels.read(folder, "video")

@@ -12,6 +12,7 @@ from transformers import DynamicCache
 
 from hhvad.errors import ModelError
 from hhvad.mllm.head import Answer, plain
+from hhvad.mllm.sample import Choice, Sampling
 
 Messages = Sequence[dict[str, str]]  # role and content of each
 
@@ -51,7 +52,7 @@ def _render(tokenizer: Any, messages: Messages) -> str:
         for form in (conversation, parts):
             try:
                 text: str = tokenizer.apply_chat_template(
-                    form, tokenize=False, add_generation_prompt=True
+                    form, tokenize=False, add_generation_prompt=True, enable_thinking=False
                 )
             except (TemplateError, TypeError):
                 continue
@@ -72,9 +73,10 @@ def complete(
     max_tokens: int,
     batch_size: int,
     context: int | None,
+    sampling: Sampling | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Answer]:
-    """The answer to each conversation, greedily.
+    """The answer to each conversation, greedily, or drawn where `sampling` is given.
 
     Batches hold conversations of the same number of tokens, in their order: without padding, an
     answer depends on this list alone. Raises ModelError where one does not fit into the context.
@@ -93,7 +95,8 @@ def complete(
     for group in groups.values():
         for start in range(0, len(group), batch_size):
             batch = group[start : start + batch_size]
-            written = _write(decoder, head, [rows[n] for n in batch], ends, max_tokens)
+            choice = Choice(sampling, batch)
+            written = _write(decoder, head, [rows[n] for n in batch], ends, max_tokens, choice)
             for number, ids in zip(batch, written, strict=True):
                 done = ids[-1] in ends
                 said = plain(tokenizer.decode(ids, skip_special_tokens=True))
@@ -104,7 +107,12 @@ def complete(
 
 
 def _write(
-    decoder: nn.Module, head: Tensor, rows: list[list[int]], ends: set[int], max_tokens: int
+    decoder: nn.Module,
+    head: Tensor,
+    rows: list[list[int]],
+    ends: set[int],
+    max_tokens: int,
+    choice: Choice,
 ) -> list[list[int]]:
     """The tokens of each row's answer, its end token included where it came to one."""
     cache = DynamicCache()
@@ -113,7 +121,7 @@ def _write(
     with torch.inference_mode():
         for _ in range(max_tokens):
             out = decoder(input_ids=ids, past_key_values=cache, use_cache=True)
-            ids = nn.functional.linear(out.last_hidden_state[:, -1], head).argmax(-1)[:, None]
+            ids = choice(nn.functional.linear(out.last_hidden_state[:, -1], head))[:, None]
             for answer, token in zip(answers, ids[:, 0].tolist(), strict=True):
                 if not answer or answer[-1] not in ends:
                     answer.append(token)

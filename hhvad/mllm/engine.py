@@ -36,6 +36,7 @@ from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.head import Answer, end_tokens, output_head, plain
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
+from hhvad.mllm.sample import Sampling
 from hhvad.mllm.weights import (
     DTYPES,
     check_weights,
@@ -425,6 +426,7 @@ class Engine:
         *,
         max_tokens: int,
         batch_size: int,
+        sampling: Sampling | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Answer]:
         """What the text decoder answers to each conversation (hhvad.mllm.complete)."""
@@ -440,6 +442,7 @@ class Engine:
             context=getattr(
                 self.backbone.config.get_text_config(), "max_position_embeddings", None
             ),
+            sampling=sampling,
             progress=progress,
         )
 

@@ -14,10 +14,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from hhvad.checkpoint import stamp
 from hhvad.errors import ModelError
 from hhvad.mllm import engine
-from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, read_object
+from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, kind_of
+from hhvad.mllm.captioner import CAPTIONERS, Captioner
 from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
 from hhvad.mllm.head import Answer, end_tokens, output_head
+from hhvad.mllm.sample import Sampling
 from hhvad.mllm.weights import check_weights, choose_precision, computes, cpu_flags, free_memory
 
 
@@ -28,17 +30,17 @@ def load(
     dtype: str = "auto",
     device: str = "auto",
     threads: int | None = None,
-) -> engine.Engine | TextDecoder | Encoder:
-    """A multimodal backbone; a text decoder or an encoder where the checkpoint is one.
+) -> engine.Engine | TextDecoder | Encoder | Captioner:
+    """A multimodal backbone; a captioner, text decoder or encoder where the checkpoint is one.
 
     The arguments are those of Engine.load. Raises ModelError.
     """
     folder = engine._folder(model, revision)
-    path = folder / "config.json"
-    kind = read_object(path).get("model_type") if path.is_file() else None
+    kind = kind_of(folder)
     is_encoder = kind in ENCODERS
     is_decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if kind in BACKBONES or not (is_encoder or is_decoder):
+    is_captioner = kind in CAPTIONERS
+    if kind in BACKBONES or not (is_encoder or is_decoder or is_captioner):
         return engine.Engine.load(
             model, revision=revision, dtype=dtype, device=device, threads=threads
         )
@@ -49,10 +51,9 @@ def load(
     precision = choose_precision(folder, dtype, target.type, cpu_flags(), free_memory())
     with engine._quiet():
         tokenizer = engine._tokenizer(folder)
-        network = engine._network(
-            folder, "AutoModel" if is_encoder else "AutoModelForCausalLM", precision.dtype
-        )
-    base = network if is_encoder else network.base_model
+        name = "AutoModel" if is_encoder else "AutoModelForCausalLM"
+        network = engine._network(folder, CAPTIONERS.get(kind or "", name), precision.dtype)
+    base = network.base_model if is_decoder else network
     try:
         base = base.eval().requires_grad_(False).to(target)
     except torch.OutOfMemoryError as error:
@@ -67,13 +68,16 @@ def load(
     )
     if is_encoder:
         return Encoder(base, tokenizer, Pixels.read(folder), info)
+    if is_captioner:
+        ends = end_tokens(folder, tokenizer) | {network.config.text_config.eos_token_id}
+        return Captioner(base, tokenizer, Pixels.read(folder), ends - {None}, info)
     head = output_head(folder, network.config, base)
     return TextDecoder(base, head, tokenizer, end_tokens(folder, tokenizer), info)
 
 
 @dataclass(frozen=True)
 class LoadedInfo:
-    """What a loaded text decoder or encoder is."""
+    """What a loaded text decoder, encoder or captioner is."""
 
     architecture: str
     dtype: str
@@ -106,6 +110,7 @@ class TextDecoder:
         *,
         max_tokens: int,
         batch_size: int,
+        sampling: Sampling | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Answer]:
         """What it answers to each conversation (hhvad.mllm.complete)."""
@@ -118,5 +123,6 @@ class TextDecoder:
             max_tokens=max_tokens,
             batch_size=batch_size,
             context=getattr(self.decoder.config, "max_position_embeddings", None),
+            sampling=sampling,
             progress=progress,
         )

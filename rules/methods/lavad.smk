@@ -1,6 +1,71 @@
 # LAVAD: a captioner describes frames, an encoder corrects the captions, an LLM sums up and rates them.
 
 
+rule sample_windows:
+    """Decode the video once and keep the frames of exact windows."""
+    input:
+        video=video_file,
+        probe="<results>/probe/{video}.json",
+    output:
+        temp("<scratch>/windows/{windows}/{reader}/{size}/{video}.h5"),
+    log:
+        "<logs>/sample_windows/{windows}/{reader}/{size}/{video}.log",
+    benchmark:
+        "<benchmarks>/sample_windows/{windows}/{reader}/{size}/{video}.tsv"
+    wildcard_constraints:
+        windows=one_of(STUDY.exact_frames),
+    conda:
+        "../../envs/gpu.yaml"
+    threads: SAMPLING.threads
+    resources:
+        mem_mb=2000,
+        runtime=sample_minutes,
+        disk_mb=windows_mb,
+    params:
+        path=video_path,
+        size=height_and_width,
+        fps=lambda wildcards: fps_of(STUDY.exact_frames[wildcards.windows]),
+        stride=lambda wildcards: STUDY.exact_frames[wildcards.windows].stride,
+        seconds=lambda wildcards: STUDY.exact_frames[wildcards.windows].window.seconds,
+        samples=lambda wildcards: STUDY.exact_frames[wildcards.windows].window.samples,
+        schema=SCHEMA_VERSIONS["frames"],
+        timeout=time_limit,
+    shell:
+        "hhvad sample-windows"
+        " --video {wildcards.video:q}"
+        " --path {params.path:q}"
+        " --probe {input.probe:q}"
+        " {params.fps}"
+        " --stride {params.stride}"
+        " --seconds {params.seconds}"
+        " --samples {params.samples}"
+        " --size {params.size}"
+        " --threads {threads}"
+        " --timeout {params.timeout}"
+        " --out {output:q} 2> {log:q}"
+
+
+use rule embed_frames as embed_windows with:
+    # The frames of exact windows: up to `samples` per stride.
+    input:
+        frames=windows_file,
+        probe="<results>/probe/{video}.json",
+    output:
+        "<results>/vectors/{model}/{windows}/{video}.h5",
+    log:
+        "<logs>/embed_windows/{model}/{windows}/{video}.log",
+    benchmark:
+        "<benchmarks>/embed_windows/{model}/{windows}/{video}.tsv"
+    wildcard_constraints:
+        windows=one_of(STUDY.exact_frames),
+    conda:
+        "../../envs/gpu.yaml"
+    resources:
+        gpu=1,
+        mem_mb=capture_mb,
+        runtime=windows_minutes,
+
+
 rule clean_captions:
     """Give each frame of each window the caption of the video that fits it best."""
     input:
@@ -26,6 +91,7 @@ rule clean_captions:
         stride=lambda wildcards: lavad(wildcards).stride,
         seconds=lambda wildcards: lavad(wildcards).window.seconds,
         samples=lambda wildcards: lavad(wildcards).window.samples,
+        frames=lambda wildcards: lavad(wildcards).window.frames,
         schema=TEXT_VERSIONS["cleaned"],
     shell:
         "hhvad clean-captions"
@@ -37,6 +103,7 @@ rule clean_captions:
         " --stride {params.stride}"
         " --seconds {params.seconds}"
         " --samples {params.samples}"
+        " --on {params.frames}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -59,11 +126,13 @@ rule ask_summaries:
         runtime=10,
     params:
         system=lambda wildcards: STUDY.questions[wildcards.method].summarise,
+        each=asked_once,
         schema=TEXT_VERSIONS["requests"],
     shell:
         "hhvad ask-summaries"
         " --cleaned {input:q}"
         " --system={params.system:q}"
+        " --each {params.each}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -116,12 +185,14 @@ rule ask_ratings:
             lavad(wildcards).rating
         ],
         format=lambda wildcards: STUDY.questions[wildcards.method].format,
+        each=asked_once,
         schema=TEXT_VERSIONS["requests"],
     shell:
         "hhvad ask-ratings"
         " --summaries {input:q}"
         " --context={params.context:q}"
         " --format={params.format:q}"
+        " --each {params.each}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -177,6 +248,7 @@ rule refine_scores:
     params:
         summaries=summary_vectors_flag,
         stride=lambda wildcards: lavad(wildcards).stride,
+        vector=lambda wildcards: lavad(wildcards).window.vector,
         among=lambda wildcards: lavad(wildcards).neighbours.among,
         neighbours=lambda wildcards: lavad(wildcards).neighbours.count,
         share=lambda wildcards: lavad(wildcards).neighbours.share,
@@ -189,6 +261,7 @@ rule refine_scores:
         " {params.summaries}"
         " --probe {input.probe:q}"
         " --stride {params.stride}"
+        " --window-vector {params.vector}"
         " --among {params.among}"
         " --count {params.neighbours}"
         " --share {params.share}"

@@ -22,17 +22,46 @@ def caption_vectors(wildcards):
 
 
 def frame_vectors(wildcards):
-    """Vectors of one frame every `stride` frames of a video, for any method with an encoder."""
+    """Vectors of one frame every `stride` frames of a video, or of the frames of exact windows."""
     method = STUDY.methods[wildcards.method]
-    return (
-        f"<results>/vectors/{method.encoder}/grid{method.stride}/{wildcards.video}.h5"
-    )
+    view = getattr(method, "exact_frames", None) or f"grid{method.stride}"
+    return f"<results>/vectors/{method.encoder}/{view}/{wildcards.video}.h5"
+
+
+def windows_file(wildcards):
+    """The frames of exact windows, on scratch, for one reader: see frames_file."""
+    size = size_name(STUDY.size(wildcards.model))
+    reader = f"vectors.{wildcards.model}"
+    return f"<scratch>/windows/{wildcards.windows}/{reader}/{size}/{wildcards.video}.h5"
+
+
+def windows_at_most(wildcards):
+    """How many frames exact windows may need, as grid_at_most."""
+    method = STUDY.exact_frames[wildcards.windows]
+    strides = 1 + int(4 * 48 * file_mb(video_path(wildcards)) / method.stride)
+    return strides * min(method.window.samples, method.stride)
+
+
+def windows_mb(wildcards):
+    """MiB that the frames of exact windows take."""
+    return frames_mb(wildcards, windows_at_most(wildcards))
+
+
+def windows_minutes(wildcards, attempt):
+    """Minutes to embed them."""
+    seconds = windows_at_most(wildcards) * COMPUTE.segment_seconds
+    return attempt * (3 + int(seconds / 60))
 
 
 def summary_vectors(wildcards):
     """Vectors of a video's summaries, where these are the neighbours."""
     if lavad(wildcards).neighbours.among != "summaries":
         return []
+    return vectors_of_summaries(wildcards)
+
+
+def vectors_of_summaries(wildcards):
+    """Vectors of a video's summaries."""
     folder = f"<results>/vectors/{lavad(wildcards).encoder}"
     return f"{folder}/summaries/{wildcards.method}/{wildcards.video}.h5"
 
@@ -47,6 +76,20 @@ def answers_to(question):
     return file
 
 
+def sampling_flags(wildcards):
+    """How an LLM chooses its words."""
+    answers = STUDY.methods[wildcards.method].answers
+    return (
+        f"--temperature {answers.temperature:g} --top-p {answers.top_p:g}"
+        f" --seed {answers.seed}"
+    )
+
+
+def asked_once(wildcards):
+    """Whether windows of the same texts share an answer: sampled ones are drawn for each."""
+    return "window" if lavad(wildcards).answers.temperature else "question"
+
+
 def summary_vectors_flag(wildcards, input):
     """The vectors of summaries as a flag, where they are read."""
     return join(["--summary-vectors", input.summaries]) if input.summaries else ""
@@ -54,8 +97,21 @@ def summary_vectors_flag(wildcards, input):
 
 def fps_flag(wildcards):
     """The frame rate as a flag, where it is not the video's own."""
-    fps = lavad(wildcards).fps
-    return "" if fps is None else f"--fps {fps}"
+    return fps_of(lavad(wildcards))
+
+
+def fps_of(method):
+    """The same of a method's settings."""
+    return "" if method.fps is None else f"--fps {method.fps}"
+
+
+def answers_folder(wildcards):
+    """Where an LLM's answers are counted, as a flag; for other methods nothing."""
+    if wildcards.method not in STUDY.of(Lavad):
+        return ""
+    return join(
+        ["--answers-folder", f"{FOLDERS['results']}/ratings/{wildcards.method}"]
+    )
 
 
 def phrase_vectors(wildcards):

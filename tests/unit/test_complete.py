@@ -86,7 +86,8 @@ def test_the_command(family, tmp_path):
     command += ["--commit-file", "none"]
     command += ["--model", str(family.folder), "--model-name", "tiny", "--dtype", "auto"]
     command += ["--device", "cpu", "--batch-size", "2", "--threads", "1", "--resident", "no"]
-    command += ["--idle-timeout", "30", "--max-tokens", "3"]
+    command += ["--idle-timeout", "30", "--max-tokens", "3", "--top-p", "0.9", "--seed", "1"]
+    command += ["--temperature", "0"]
     assert main([*command, "--out", str(tmp_path / "out.jsonl")]) == 0
     found = texts.read(tmp_path / "out.jsonl", "answers")
     assert [row["id"] for row in found.rows] == ["r0", "r1"]
@@ -120,3 +121,10 @@ def test_a_text_decoder_of_its_own(tmp_path, tie):
     assert answer.tokens == (out.index(2) if 2 in out else LIMIT)
     with pytest.raises(ModelError, match="llama, float32 on cpu: this kind of model cannot gen"):
         check_can(found, "generate")
+
+
+def test_a_model_that_would_think_is_told_not_to(tmp_path):
+    found = load(str(tiny_checkpoints.qwen3(tmp_path / "qwen3")), device="cpu")
+    ids = token_ids(found.tokenizer, chat("a fire", system="Be brief."))
+    assert found.tokenizer.decode(ids).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert len(found.complete([chat("a fire")], max_tokens=3, batch_size=1)) == 1

@@ -314,6 +314,17 @@ def test_a_preset_gives_defaults_that_keys_change(folder):
     assert (found.caption.frames_shown, found.caption.keep) == (8, "after-colon")
 
 
+def test_the_papers_preset(folder):
+    paper = lavads(a={"preset": "paper", "fps": 30}).lavad("a")
+    assert paper.caption.prompt == ""
+    assert (paper.window.seconds, paper.window.samples, paper.window.vector) == (10, 10, "ends")
+    assert paper.exact_frames == "windows16-10s-10-30fps"
+    assert (paper.neighbours.among, paper.neighbours.count) == ("summaries", 10)
+    assert paper.neighbours.temperature == 1
+    assert (paper.answers.temperature, paper.answers.top_p) == (0.6, 0.9)
+    assert lavads(a={}).lavad("a").exact_frames is None
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -322,7 +333,8 @@ def test_a_preset_gives_defaults_that_keys_change(folder):
         ({"captioner": []}, ["methods.a.captioner"]),
         ({"rating": "rate-ucf"}, ["methods.a.rating is 'rate-ucf'", "rate-any"]),
         ({"prompts": "p.yaml"}, ["p.yaml", "'online' is unknown", "summarise"]),
-        ({"preset": "paper"}, ["methods.a.preset", "native"]),
+        ({"preset": "official"}, ["methods.a.preset", "native", "paper"]),
+        ({"answers": {"top_p": 0}}, ["methods.a.answers.top_p"]),
         ({"window": {"seconds": 0}}, ["methods.a.window.seconds"]),
     ],
 )

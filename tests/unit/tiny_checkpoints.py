@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoTokenizer,
+    Blip2Config,
+    Blip2ForConditionalGeneration,
     CLIPConfig,
     CLIPModel,
     InternVLConfig,
@@ -21,6 +26,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     SiglipConfig,
@@ -265,3 +272,84 @@ def encoder(folder: Path, kind: str) -> Path:
         return save(make_model(config), words, folder, size={"height": 16, "width": 16})
     config = SiglipConfig(text_config=text | {"projection_size": 32}, vision_config=vision)
     return save(SiglipModel(config), words, folder, size={"height": 16, "width": 16})
+
+
+def blip2(folder: Path, text: str = "opt", dtype: str | None = None) -> Path:
+    """BLIP-2 on OPT or T5: frames of 16x16, 5 visual tokens, captions that end in <|im_end|>."""
+    words = tokenizer(["<image>"], "")
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_end|> $A" if text == "opt" else "$A <|im_end|>",
+        special_tokens=[("<|im_end|>", 2)],
+    )
+    side = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    side |= {"num_attention_heads": 2}
+    decoder: dict[str, object] = {"model_type": text, "vocab_size": len(words), "eos_token_id": 2}
+    decoder |= {"bos_token_id": 2, "pad_token_id": 0}
+    if text == "opt":
+        decoder |= {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2}
+        decoder |= {"num_attention_heads": 2, "max_position_embeddings": 64}
+        decoder |= {"word_embed_proj_dim": 32}
+    else:
+        decoder |= {"d_model": 32, "d_ff": 48, "d_kv": 16, "num_layers": 2, "num_heads": 2}
+        decoder |= {"decoder_start_token_id": 0, "feed_forward_proj": "gated-gelu"}
+        decoder |= {"tie_word_embeddings": False}
+    config = Blip2Config(
+        vision_config=side | {"image_size": 16, "patch_size": 8},
+        qformer_config=side | {"vocab_size": 10},
+        text_config=decoder,
+        num_query_tokens=5,
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    model = Blip2ForConditionalGeneration(config)
+    if dtype is not None:
+        model = model.to(getattr(torch, dtype))
+    return save(model, words, folder, size={"height": 16, "width": 16})
+
+
+def qwen3(folder: Path) -> Path:
+    """A text decoder of Qwen3's kind, whose template thinks unless it is told not to."""
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] }}"
+        "{{ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+        "{% if enable_thinking is defined and enable_thinking is false %}"
+        "{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+    )
+    words = tokenizer(["<think>", "</think>"], template)
+    config = Qwen3Config(**TEXT_CONFIG, head_dim=16, vocab_size=len(words), num_hidden_layers=3)
+    model = Qwen3ForCausalLM(config).eval()
+    randomise(model)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def teach(folder: Path, text: str) -> Path:
+    """Make a saved text decoder, or the one of a multimodal model, answer `text` to whatever.
+
+    Its layers nearly drop out, and the output head is a chain: after each token of the text the
+    next one. Everything else stays random.
+    """
+    (path,) = folder.glob("*.safetensors")
+    weights = load_file(path)
+    words = AutoTokenizer.from_pretrained(folder)
+    if "enable_thinking" in words.chat_template:
+        opening = "</think>\n\n"
+    else:
+        opening = "<|im_start|>assistant\n"
+    chain = words(opening + text + "<|im_end|>", add_special_tokens=False)["input_ids"]
+    chain = chain[len(words(opening, add_special_tokens=False)["input_ids"]) - 1 :]
+    assert len(set(chain)) == len(chain), "a chain cannot come to a token twice"
+    (embeddings,) = (v for k, v in weights.items() if k.endswith("embed_tokens.weight"))
+    (head,) = (key for key in weights if key.endswith("lm_head.weight"))
+    for name in weights:
+        if name.endswith(("self_attn.o_proj.weight", "mlp.down_proj.weight")):
+            weights[name] *= 0.01
+        if name.endswith(("norm.weight", "layernorm.weight")) and "vision" not in name:
+            weights[name] = torch.ones_like(weights[name])
+    weights[head] *= 0.01
+    for token, following in pairwise(chain):
+        row = embeddings[token]
+        weights[head][following] = 10 * row / row.norm()
+    save_file(weights, path, metadata={"format": "pt"})
+    return folder

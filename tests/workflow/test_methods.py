@@ -142,6 +142,28 @@ def test_another_lavad_shares_captions_and_vectors(ran: Study):
     assert values(jobs, "method") == {"other"}
 
 
+def test_ablations_are_a_target_of_their_own(ran: Study):
+    jobs = ran.planned("results/demo/ablations/lavad.tsv")
+    light = {"raw_captions", "list_captions", "score_ablations", "ablate_lavad"}
+    light |= {f"{verb}_raw_{what}" for verb in ("ask", "read") for what in ("summaries", "ratings")}
+    light |= {"ask_caption_ratings", "read_caption_ratings"}
+    assert rules(jobs) == light | {"complete_texts", "embed_texts"}  # no caption is written again
+    assert values(jobs, "question") == {"raw-summary", "raw-rating", "caption-rating"}
+
+
+def test_sampled_answers_ask_again_and_nothing_else(ran: Study):
+    ran.change_method("lavad", answers={"temperature": 0.6})
+    assert rules(ran.planned()) == AFTER_CLEANING
+
+
+def test_exact_windows_need_their_own_vectors(ran: Study):
+    ran.change_method("lavad", window={"frames": "exact"})
+    jobs = ran.planned()
+    assert rules(jobs) == AFTER_CLEANING | {"clean_captions", "sample_windows", "embed_windows"}
+    ran.change_method("lavad", window={"frames": "grid", "vector": "ends"})
+    assert rules(ran.planned()) == AFTER_RATINGS
+
+
 def test_other_compute_makes_nothing_stale(ran: Study):
     ran.change_config(compute={"batch_size": 2, "resident": False})
     assert ran.planned() == {}

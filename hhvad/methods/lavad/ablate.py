@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hhvad.methods.lavad import refine
 from hhvad.methods.lavad.index import Floats
 
+UNREFINED = "unrefined"
 COUNTS = (1, 5, 10, 20)
 TEMPERATURES = (1.0, 0.1, 0.05)
 
@@ -25,7 +26,7 @@ def refined_variants(
     queries [C, D]: window vectors; entries [U, D], entry_scores [U]: unique summaries; scores [C].
     Raw captions and no summaries need other answers of the LLM, so they are not made here.
     """  # fmt: skip
-    found = {"unrefined": scores}
+    found = {UNREFINED: scores}
     for temperature in TEMPERATURES:
         for k in COUNTS:
             found[f"summaries-k{k}-t{temperature:g}"] = refine.by_summaries(
@@ -35,3 +36,21 @@ def refined_variants(
             queries, scores, share=share, temperature=temperature
         )
     return found
+
+
+def raw_captions(windows: list[list[int]], said: dict[int, str]) -> list[list[str]]:
+    """The captions of each window's frames as the captioner wrote them, by frame in `said`.
+
+    A frame between two captioned ones takes the caption before it.
+    """
+    frames = np.array(sorted(said))
+    return [
+        [said[int(frames[max(0, place)])] for place in frames.searchsorted(wanted, "right") - 1]
+        for wanted in windows
+    ]
+
+
+def means_of(centres: NDArray[np.int64], numbers: NDArray[np.float64]) -> refine.Scores:
+    """The mean number of each centre [C], from rows in the order of the centres."""
+    _, places = np.unique(centres, return_inverse=True)
+    return np.asarray(np.bincount(places, numbers) / np.bincount(places))

@@ -22,12 +22,18 @@ class Neighbours(NamedTuple):
     cosines: NDArray[np.float32]  # [C, K]
 
 
-def window_vectors(windows: Windows, frames: NDArray[np.int64], frame_vectors: Floats) -> Floats:
+def window_vectors(
+    windows: Windows, frames: NDArray[np.int64], frame_vectors: Floats, *, of: str = "mean"
+) -> Floats:
     """The unit mean of the unit vectors of each window's frames: [C, D].
 
     frames [G], frame_vectors [G, D]: as in clean.nearest_captions.
+    of: `mean`, all its frames; `ends`, the first and the last, all that the official code sees.
     """
-    means = [frame_vectors[rows_of(wanted, frames)].mean(axis=0) for wanted in windows.frames]
+    rows = [rows_of(wanted, frames) for wanted in windows.frames]
+    if of == "ends":
+        rows = [found[[0, -1]] for found in rows]
+    means = [frame_vectors[found].mean(axis=0) for found in rows]
     return unit(np.stack(means), "window vectors")
 
 

@@ -6,11 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hhvad.config import Count, Id, Section, Text
+from hhvad.config import Count, Id, Section, Seed, Text
 from hhvad.methods.settings import Method, take_preset
 
 PRESETS: dict[str, dict[str, Any]] = {
     "native": {},
+    "paper": {
+        "caption": {"prompt": "", "max_tokens": 20},
+        "window": {"frames": "exact", "vector": "ends"},
+        "neighbours": {"among": "summaries", "count": 10, "temperature": 1.0},
+        "answers": {"temperature": 0.6, "top_p": 0.9},
+    },
     "demo": {
         "caption": {"prompt": "what happens here?", "frames_shown": 8, "keep": "after-colon"},
         "window": {"seconds": 4.0, "samples": 8},
@@ -26,8 +32,9 @@ class Caption(Section):
         description="Names the captions: methods with the same captioner, stride and id share "
         "them.",
     )
-    prompt: Text = Field(
-        "Describe this picture in one sentence.", description="What the captioner is asked."
+    prompt: str = Field(
+        "Describe this picture in one sentence.",
+        description="What the captioner is asked; empty for BLIP-2, which captions unasked.",
     )
     frames_shown: Count = Field(1, description="How many times the one frame is shown.")
     keep: Literal["all", "after-colon"] = Field(
@@ -40,7 +47,17 @@ class Window(Section):
     """The frames around each centre."""
 
     seconds: Annotated[float, Field(gt=0)] = Field(10.0, description="T, length of a window.")
-    samples: Count = Field(10, description="N, frames that stand for it, multiples of the stride.")
+    samples: Count = Field(10, description="N, frames that stand for it.")
+    frames: Literal["grid", "exact"] = Field(
+        "grid",
+        description="Which frames: multiples of the stride, so that one picture is embedded per "
+        "stride; or any (the paper), up to N per stride.",
+    )
+    vector: Literal["mean", "ends"] = Field(
+        "mean",
+        description="The vector of a window: the mean of its frames' vectors, or of its first and "
+        "last frame's (the paper).",
+    )
 
 
 class Neighbours(Section):
@@ -59,17 +76,28 @@ class Neighbours(Section):
 
 
 class Answers(Section):
-    """How the LLM answers: greedily."""
+    """How the LLM answers."""
 
     max_tokens: Count = Field(128, description="Tokens of the longest answer.")
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        0,
+        description="0 takes the likeliest token. Above, answers are sampled, one per window (the "
+        "paper: 0.6).",
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="Sampling draws from the likeliest tokens of this probability together."
+    )
+    seed: Seed = Field(1, description="Of sampling; with it, the same bytes come again.")
 
 
 class Lavad(Method):
     """LAVAD: an LLM sums up and rates captions; similar windows correct each other."""
 
     kind: Literal["lavad"] = Field(description="`lavad`.")
-    preset: Literal["native", "demo"] = Field(
-        "native", description="Which defaults the other keys take; demo is for the demo's models."
+    preset: Literal["native", "paper", "demo"] = Field(
+        "native",
+        description="Which defaults the other keys take: `native` for the model that also answers "
+        "other methods, `paper` for the paper's choices, `demo` for the demo's models.",
     )
     captioner: Id | Annotated[tuple[Id, ...], Field(min_length=1)] = Field(
         description="Name of the captioner in `models`, or of several."
@@ -91,6 +119,15 @@ class Lavad(Method):
     @classmethod
     def _take_preset(cls, data: Any) -> Any:
         return take_preset(data, PRESETS)
+
+    @property
+    def exact_frames(self) -> str | None:
+        """Names the frames of exact windows by all that decides which these are; None on a grid."""
+        if self.window.frames == "grid":
+            return None
+        rate = "" if self.fps is None else f"-{self.fps:g}fps"
+        window = self.window
+        return f"windows{self.stride}-{window.seconds:g}s-{window.samples}{rate}"
 
     @property
     def captioners(self) -> tuple[str, ...]:

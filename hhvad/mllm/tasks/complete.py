@@ -1,4 +1,4 @@
-"""Task `complete`: chat messages to text, greedily."""
+"""Task `complete`: chat messages to text, greedily or sampled."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hhvad.resident.wire import Message, Report
 
 if TYPE_CHECKING:
     from hhvad.mllm.head import Answer
+    from hhvad.mllm.sample import Sampling
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Request:
     requests: str
     out: str
     max_tokens: int
+    temperature: float  # 0: the likeliest token, always
+    top_p: float
+    seed: int
     batch_size: int
     model_name: str
     revision: str | None
@@ -71,6 +75,7 @@ class Complete:
         answers: list[Answer] = model.complete(
             [row["messages"] for row in job.rows],
             max_tokens=job.request.max_tokens,
+            sampling=_sampling(job),
             batch_size=job.request.batch_size,
             progress=lambda done, total: report(
                 {"event": "progress", "done": done, "total": total}
@@ -91,6 +96,9 @@ class Complete:
             "revision": asked.revision,
             **made_by(info),
             "max_tokens": asked.max_tokens,
+            "temperature": asked.temperature,
+            "top_p": asked.top_p,
+            "seed": asked.seed,
             "batch_size": asked.batch_size,
         }
         rows = [
@@ -99,3 +107,16 @@ class Complete:
         ]
         texts.write(Path(asked.out), "answers", rows, provenance)
         return {"segments": len(rows)}
+
+
+def _sampling(job: Job) -> Sampling | None:
+    """Seeds that follow from the seed, the video and the request, and from nothing else."""
+    from hhvad.files import digest
+    from hhvad.mllm.sample import Sampling
+
+    asked = job.request
+    if asked.temperature == 0:
+        return None
+    video = job.provenance.get("video")
+    named = [digest([asked.seed, video, row["id"], row["messages"]]) for row in job.rows]
+    return Sampling(asked.temperature, asked.top_p, [int(name[:15], 16) for name in named])
