@@ -15,6 +15,8 @@ enough for calibration, not for validation, nor for the frame metrics of the tes
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hhvad.errors import ArtifactError, SheetError
-from hhvad.files import parse_tsv, read_text
+from hhvad.files import parse_tsv, read_text, write_text
 from hhvad.records import LABELS, SPLITS, Interval, Video
 
 if TYPE_CHECKING:  # a light start imports no numpy
@@ -39,12 +41,27 @@ def read(path: str | Path) -> list[Video]:
     Raises SheetError that names the file, the video, the column and the value.
     """
     try:
-        rows = parse_tsv(path, _tidy(path, read_text(path)), COLUMNS)
+        text = read_text(path)
+    except ArtifactError as error:
+        raise SheetError(str(error)) from error
+    videos = _rows(path, text)
+    if not videos:
+        raise SheetError(f"{path}: the sheet has no videos; add a row for each")
+    return videos
+
+
+def read_rows(path: str | Path) -> list[Video]:
+    """As read, of a sheet that may be absent, empty or a header alone."""
+    text = read_text(path) if Path(path).exists() else ""
+    return _rows(path, text) if text.strip() else []
+
+
+def _rows(path: str | Path, text: str) -> list[Video]:
+    try:
+        rows = parse_tsv(path, _tidy(path, text), COLUMNS)
     except ArtifactError as error:
         raise SheetError(f"{error} (a sheet has the columns {' '.join(COLUMNS)})") from error
     videos = [_video(path, number, row) for number, row in enumerate(rows, start=2)]
-    if not videos:
-        raise SheetError(f"{path}: the sheet has no videos; add a row for each")
     # Compared without case: two ids that differ in case are one file on some file systems.
     counts = Counter(v.video.lower() for v in videos)
     repeated = [v.video for v in videos if counts[v.video.lower()] > 1]
@@ -83,15 +100,7 @@ def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
     name = value["video"]
     check_id(name, where)
     where = f"{where} (video {name})"
-    if not value["path"]:
-        raise SheetError(f"{where}: path is empty; give the video file")
-    if any(ord(char) < 32 for char in value["path"]):
-        raise SheetError(f"{where}: path {value['path']!r} holds a control character")
-    if set("{}<>") & set(value["path"]):
-        raise SheetError(
-            f"{where}: path {value['path']!r} holds one of {{ }} < >, which mean something to "
-            "Snakemake; rename the file, or link to it"
-        )
+    check_path(value["path"], where)
     if value["split"] not in SPLITS:
         raise SheetError(f"{where}: split is {value['split']!r}; it is one of {', '.join(SPLITS)}")
     if value["label"] not in (*LABELS, ""):
@@ -125,6 +134,59 @@ def check_id(name: str, where: str) -> None:
             f"{where}: video is {name!r}; an id has letters, digits and . _ = # - only, and starts "
             f"with a letter or digit: {suggestion!r} would do"
         )
+
+
+def check_path(path: str, where: str) -> None:
+    """Refuse a path that could not be a cell of the sheet and an input of Snakemake."""
+    if not path:
+        raise SheetError(f"{where}: path is empty; give the video file")
+    if any(ord(char) < 32 for char in path) or len(path.splitlines()) > 1:
+        raise SheetError(f"{where}: path {path!r} holds a control character; rename the file")
+    if set("{}<>") & set(path):
+        raise SheetError(
+            f"{where}: path {path!r} holds one of {{ }} < >, which mean something to "
+            "Snakemake; rename the file, or link to it"
+        )
+
+
+def path_cell(path: str, where: str) -> str:
+    """A file's path as the sheet can hold it: a blank at its start would be taken away.
+
+    Raises SheetError where no form of it reads back as the same file.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise SheetError(f"{where}: its name is not UTF-8; rename the file") from error
+    cell = path if path == path.lstrip() else f"./{path}"
+    if cell != cell.rstrip():
+        raise SheetError(f"{where}: its name ends with a blank; rename the file")
+    check_path(cell, where)
+    return cell
+
+
+def cells(video: Video) -> tuple[str | None, ...]:
+    """A row as it is written, in the order of COLUMNS."""
+    events = format_events(video.events)
+    return video.video, video.path, video.split, video.label, video.category, events
+
+
+def append(path: str | Path, videos: Sequence[Video]) -> None:
+    """Add rows to a sheet, which may be absent or empty; its own lines and columns stay.
+
+    Raises SheetError where the result could not be read.
+    """
+    text = read_text(path) if Path(path).exists() else ""
+    if not text.strip():
+        text = "\t".join(COLUMNS) + "\n"
+    header = next(csv.reader([text.splitlines()[0]], delimiter="\t"))
+    rows = [dict(zip(COLUMNS, cells(video), strict=True)) for video in videos]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
+    writer.writerows([row.get(column) for column in header] for row in rows)
+    text = (text if text.endswith("\n") else text + "\n") + buffer.getvalue()
+    _rows(path, text)
+    write_text(path, text)
 
 
 def parse_events(text: str, where: str = "events") -> tuple[Interval, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hhvad import checkpoint, registry, sheet
-from hhvad.config import Config, Model, Prompts, parse, read_yaml
+from hhvad.config import Config, Describe, Model, Prompts, parse, read_yaml
 from hhvad.errors import ConfigError, SheetError
 from hhvad.files import digest
 from hhvad.localization.locator import shortest_event
@@ -118,8 +118,11 @@ class Study:
 
     @cached_property
     def asked(self) -> list[str]:
-        """The models that some method asks."""
-        return list(dict.fromkeys(m for one in self.methods.values() for m in one.asks.values()))
+        """The models that some method or a description asks."""
+        models = [model for one in self.methods.values() for model in one.asks.values()]
+        if self.describe:
+            models += [self.describe.model, *filter(None, [self.describe.llm])]
+        return list(dict.fromkeys(models))
 
     @property
     def folders(self) -> dict[str, str]:
@@ -206,10 +209,21 @@ class Study:
             for captioner in self.lavad(name).captioners
         }
 
+    @property
+    def describe(self) -> Describe | None:
+        """How events are described; None where they are not."""
+        return self.config.describe
+
+    @property
+    def described(self) -> str | None:
+        """The method whose events are described."""
+        return None if self.describe is None else self.describe.method or next(iter(self.methods))
+
     @cached_property
     def multimodal(self) -> list[str]:
         """The models that are shown frames and asked about them."""
-        return list(dict.fromkeys(model for model, _ in [*self.prompts, *self.captions]))
+        models = [model for model, _ in [*self.prompts, *self.captions]]
+        return list(dict.fromkeys([*models, *([self.describe.model] if self.describe else [])]))
 
     def segment_length(self, method: str) -> int:
         """The frames to which one score of a method applies."""
@@ -241,6 +255,10 @@ class Study:
         prompts = [prompt for (name, _), prompt in self.prompts.items() if name == model]
         captions = [caption for (name, _), caption in self.captions.items() if name == model]
         frames = [self.config.sampling.frames_per_segment for _ in prompts]
+        if self.describe and self.describe.model == model:
+            asked = self.describe.questions.model_dump(exclude={"parts"}).values()
+            prompts += [Prompt(text, self.describe.system) for text in asked]
+            frames.append(self.describe.focus.frames)
         return {
             "dtype": self.models[model].dtype,
             "device": self.config.compute.device,
@@ -266,6 +284,7 @@ class Study:
                 self._check_headhunt(name)
             if isinstance(self.methods[name], Lavad):
                 self._check_lavad(name)
+        self._check_describe()
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]
         if needing:
@@ -297,7 +316,7 @@ class Study:
                 raise ConfigError(f"{key}.{role} is {model!r}; it must be one of {known}")
         for grid in ("sigmas", "taus"):
             values = getattr(method.locator, grid)
-            if values.last < values.first:
+            if not isinstance(values, str) and values.last < values.first:
                 raise ConfigError(
                     f"{key}.locator.{grid}.last is {values.last}, below first {values.first}"
                 )
@@ -360,6 +379,25 @@ class Study:
                     f"(fingerprint {theirs_print}, the checkpoint has {ours_print}); use those "
                     "weights, or calibrate again"
                 )
+
+    def _check_describe(self) -> None:
+        """Its models and methods are configured."""
+        if self.describe is None:
+            return
+        settings, key = self.describe, f"{self.source}: describe"
+        for name, value, known in (
+            ("model", settings.model, self.models),
+            ("llm", settings.llm, self.models),
+            ("method", settings.method, self.methods),
+            ("focus.scores", settings.focus.scores, self.methods),
+        ):
+            if value is not None and value not in known:
+                raise ConfigError(
+                    f"{key}.{name} is {value!r}; it must be one of {', '.join(known)}"
+                )
+        floor = settings.focus.floor
+        if floor.kind == "share" and floor.value >= 1:
+            raise ConfigError(f"{key}.focus.floor.value is {floor.value}; a share is below 1")
 
     def _check_shared_prompts(self) -> None:
         """One id is one wording for a model: captures are named by it."""

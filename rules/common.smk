@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from shlex import join
+from shlex import join, quote
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -12,6 +12,7 @@ from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.artifacts.probe import PROBE_VERSION
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
+from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Lavad
@@ -79,6 +80,14 @@ def video_bytes(wildcards):
     return os.stat(video.path).st_size
 
 
+def started_flag(wildcards):
+    """When a video's recording started, where its file name says so, as a flag."""
+    pattern = STUDY.config.start_pattern
+    name = Path(STUDY.videos[wildcards.video].path).name
+    started = start_in_name(name, pattern) if pattern else None
+    return f"--started {started}" if started else ""
+
+
 def results_folder(wildcards):
     """The folder behind <results>, for commands that read one file of it per row of the sheet."""
     return FOLDERS["results"]
@@ -120,7 +129,7 @@ def frames_file(wildcards):
     have them sampled again, and Snakemake would run all readers again.
     """
     size = size_name(STUDY.size(wildcards.model))
-    if wildcards.view == "video" or is_calibration_sample(wildcards):
+    if wildcards.view != "segments" or is_calibration_sample(wildcards):
         return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
     reader = f"{wildcards.model}.{wildcards.prompt}"
     return f"<scratch>/segments/{reader}/{size}/{wildcards.video}.h5"
@@ -172,7 +181,7 @@ def siblings(wildcards):
 def wanted_heads(wildcards):
     """Which heads a capture keeps: all, or those that frozen detectors read."""
     wanted = STUDY.wanted_heads(wildcards.model, wildcards.prompt)
-    if wanted is None or wildcards.view == "video":
+    if wanted is None or wildcards.view != "segments":
         return "all"
     return " ".join(f"{head.layer},{head.head}" for head in wanted)
 
@@ -197,8 +206,9 @@ def batch_size_of_captures(wildcards, output):
 def compute_flags(wildcards, output):
     """How models run, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
+    commit_file = quote(f"{FOLDERS['results']}/models/{wildcards.model}.commit")
     return (
-        f"--device {COMPUTE.device}"
+        f"--device {COMPUTE.device} --commit-file {commit_file}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 
@@ -263,6 +273,8 @@ def results_of_viewer(wildcards):
     """
     judged = set(STUDY.labelled if STUDY.annotated else [])
     files = [f"thumbnails/{name}.h5" for name in TEST]
+    if STUDY.described is not None:
+        files += [f"descriptions/{STUDY.described}/{name}.json" for name in TEST]
     for method in STUDY.methods:
         files += [f"metrics/{method}.json"] if judged else []
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
@@ -270,6 +282,13 @@ def results_of_viewer(wildcards):
             files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
     files += ["comparison/methods.json"] if COMPARED else []
     return [f"<results>/{file}" for file in files]
+
+
+def descriptions_of_test_videos(wildcards):
+    """What is said of each test video, where events are described."""
+    if STUDY.described is None:
+        return []
+    return [f"<results>/descriptions/{STUDY.described}/{name}.json" for name in TEST]
 
 
 def figures_of_test_videos(wildcards):
@@ -347,7 +366,7 @@ def sample_minutes(wildcards, attempt):
 
 def capture_minutes(wildcards, attempt):
     """Minutes that one capture may take, three of them for a model that is loaded first."""
-    segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
+    segments = 1 if wildcards.view != "segments" else segments_at_most(wildcards)
     return attempt * (3 + int(segments * COMPUTE.segment_seconds / 60))
 
 

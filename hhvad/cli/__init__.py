@@ -17,11 +17,14 @@ from hhvad.errors import HHVADError
 STAGES = (
     "videos",
     "models",
+    "convert",
     "headhunt",
     "motion",
     "lavad",
     "zero_shot",
     "locate",
+    "describe",
+    "hivau",
     "report",
     "evaluate",
     "compare",
@@ -29,6 +32,8 @@ STAGES = (
     "datasets",
     "demo",
     "run",
+    "detect",
+    "start",
 )
 
 

@@ -36,6 +36,7 @@ def _compare(arguments: Namespace) -> None:
     from hhvad.evaluation import compare, run
     from hhvad.figures import plots
     from hhvad.files import read_json, write_json, write_text, write_tsv
+    from hhvad.localization import locator_file
 
     names = list(dict.fromkeys(arguments.methods))
     if len(names) < 2:
@@ -51,7 +52,8 @@ def _compare(arguments: Namespace) -> None:
         folders = run.Folders(
             results / "localization" / name, results / "events" / name, results / "probe"
         )
-        videos = [run.scored(video, folders, arguments.interval) for video in labelled]
+        locator = locator_file.read(results / "locator" / f"{name}.json")
+        videos = [run.scored(video, folders, arguments.interval, locator) for video in labelled]
         metrics = read_json(results / "metrics" / f"{name}.json")
         methods.append(compare.Method(name, videos, metrics))
     result = compare.compare(methods, resamples=arguments.bootstrap, seed=arguments.seed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,17 @@ def add_commands(commands: Any) -> None:
     )
     grid = ("FIRST", "LAST", "COUNT")
     p.add_argument("--sigmas", nargs=3, type=float, required=True, metavar=grid)
-    p.add_argument("--taus", nargs=3, type=float, required=True, metavar=grid)
+    p.add_argument(
+        "--taus",
+        nargs="+",
+        required=True,
+        metavar="exact|FIRST LAST COUNT",
+        help="thresholds: exact is one between every two neighbouring smoothed scores",
+    )
     p.add_argument("--border", choices=("renormalise", "zero"), required=True)
+    p.add_argument("--passes", type=int, required=True, help="smoothings before measuring")
+    p.add_argument("--tail", choices=("keep", "drop"), required=True, help="a shorter last segment")
+    p.add_argument("--calibrate", choices=("yes", "no"), required=True, help="no: as given")
     p.add_argument("--sigma", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--tau", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--out", required=True, metavar="JSON")
@@ -44,6 +55,11 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--scores", required=True, metavar="TSV")
     p.add_argument("--locator", required=True, metavar="JSON")
     p.add_argument("--probe", required=True, metavar="JSON", help="what probe-video wrote")
+    p.add_argument(
+        "--started",
+        metavar="TIME",
+        help="when frame 0 was recorded, ISO 8601 in UTC; by default what the probe says",
+    )
     p.add_argument("--out-scores", required=True, metavar="TSV")
     p.add_argument("--out-events", required=True, metavar="TSV")
     p.add_argument("--out-json", required=True, metavar="JSON")
@@ -64,9 +80,17 @@ def _calibrate_locator(arguments: Namespace) -> None:
             "--scores, --probes and --events need one value per validation video, but have "
             f"{counts[0]}, {counts[1]} and {counts[2]}"
         )
-    sigmas, taus = _grid(arguments.sigmas, "--sigmas"), _grid(arguments.taus, "--taus")
+    sigmas = _grid(arguments.sigmas, "--sigmas")
+    taus = None if arguments.taus == ["exact"] else _grid(arguments.taus, "--taus")
+    given = locator.Locator(
+        arguments.sigma,
+        arguments.tau,
+        arguments.border,
+        how="fixed values",
+        passes=arguments.passes,
+        tail=arguments.tail,
+    )
     values, labels, bounds = [], [], []
-    annotated = False
     for path, info, text in zip(arguments.scores, arguments.probes, arguments.events, strict=True):
         found = scores.read(path)
         probed = probe.read(info)
@@ -76,13 +100,14 @@ def _calibrate_locator(arguments: Namespace) -> None:
             intervals = event_frames(video, probed)
         except SheetError as error:
             raise SheetError(f"{path}: {error}") from error
-        values.append(found.scores)
-        bounds.append(found.bounds)
-        labels.append(locator.frame_counts(found.bounds, intervals))
-        annotated = annotated or bool(intervals)
-    given = locator.Locator(arguments.sigma, arguments.tau, arguments.border, how="fixed values")
-    why = "there are no annotated validation events"
-    if annotated:
+        judged = given.judged(found.bounds)
+        values.append(found.scores[:judged])
+        bounds.append(found.bounds[:judged])
+        labels.append(locator.frame_counts(bounds[-1], intervals))
+    word, why = "note", "there are no annotated validation events"
+    if arguments.calibrate == "no":
+        why = "the config says not to calibrate"
+    elif any(counts[:, 1].any() for counts in labels):
         try:
             best = locator.calibrate(
                 values,
@@ -93,35 +118,75 @@ def _calibrate_locator(arguments: Namespace) -> None:
                 segments=bounds,
             )
         except locator.NothingFoundError as error:
-            why = str(error)
+            word, why = "warning", str(error)
         else:
             how = f"largest F1 on the events of {len(values)} validation videos"
-            chosen = locator.Locator(best.sigma, best.tau, arguments.border, True, best.f1, how)
+            chosen = replace(
+                given, sigma=best.sigma, tau=best.tau, calibrated=True, f1=best.f1, how=how
+            )
+            smoothed = map(chosen.smooth, values, bounds)
+            if all(one.min() > best.tau for one in smoothed):
+                print(
+                    "hhvad: warning: no threshold is better than calling every frame anomalous: "
+                    "these scores do not tell the validation events from the rest",
+                    file=sys.stderr,
+                )
             write_json(arguments.out, chosen.to_json())
             return
     print(
-        f"hhvad: note: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
+        f"hhvad: {word}: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
         file=sys.stderr,
     )
     write_json(arguments.out, given.to_json())
 
 
 def _localize_events(arguments: Namespace) -> None:
+    localize_events(
+        video=arguments.video,
+        method=arguments.method,
+        scores_file=arguments.scores,
+        locator=arguments.locator,
+        probe_file=arguments.probe,
+        out_scores=arguments.out_scores,
+        out_events=arguments.out_events,
+        out_json=arguments.out_json,
+        started=arguments.started,
+    )
+
+
+def localize_events(
+    *,
+    video: str,
+    method: str,
+    scores_file: str | Path,
+    locator: str | Path,
+    probe_file: str | Path,
+    out_scores: str | Path,
+    out_events: str | Path,
+    out_json: str | Path,
+    started: str | None = None,
+) -> list[dict[str, Any]]:
+    """Smooth a video's scores and write them and its events; the events as in `out_json`.
+
+    started: when the recording started, as ISO 8601, where the probe does not know.
+
+    Raises ArtifactError where the files do not fit each other.
+    """
     from hhvad.artifacts import probe, scores
     from hhvad.files import write_json, write_tsv
     from hhvad.localization import locator_file
 
-    settings = locator_file.read(arguments.locator)
-    found = scores.read(arguments.scores)
-    info = probe.read(arguments.probe)
-    _require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
-    smoothed = settings.smooth(found.scores, found.bounds)
+    settings = locator_file.read(locator)
+    found = scores.read(scores_file)
+    info = probe.read(probe_file)
+    _require_end(scores_file, found.bounds, probe_file, info.frames)
+    smoothed, judged = settings.smooth(found.scores, found.bounds), settings.judged(found.bounds)
     rows = zip(found.bounds.tolist(), found.scores.tolist(), smoothed.tolist(), strict=True)
     write_tsv(
-        arguments.out_scores,
+        out_scores,
         (*scores.COLUMNS, "smoothed", "anomalous"),
         [
-            (i, start, end, score, smooth, int(smooth > settings.tau))
+            (i, start, end, score, smooth, int(i < judged and smooth > settings.tau))
             for i, ((start, end), score, smooth) in enumerate(rows)
         ],
     )
@@ -137,27 +202,42 @@ def _localize_events(arguments: Namespace) -> None:
     ]
     columns = ("start_frame", "end_frame", "start_seconds", "end_seconds", "peak_score")
     write_tsv(
-        arguments.out_events,
+        out_events,
         ("video", *columns),
-        [(arguments.video, *(event[name] for name in columns)) for event in events],
+        [(video, *(event[name] for name in columns)) for event in events],
     )
+    info = replace(info, started=_time(started) or info.started)
     if info.started:
         for event in events:
             event["started_at"] = info.clock(event["start_seconds"])
     write_json(
-        arguments.out_json,
+        out_json,
         {
-            "video": arguments.video,
+            "video": video,
             "fps": info.fps,
             "frames": info.frames,
-            "method": arguments.method,
+            **({"started": info.started} if info.started else {}),
+            "method": method,
             "locator": settings.to_json(),
             "events": events,
         },
     )
+    return events
 
 
-def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
+def _time(text: str | None) -> str | None:
+    from datetime import datetime
+
+    from hhvad.clock import utc
+    from hhvad.errors import ConfigError
+
+    try:
+        return None if text is None else utc(datetime.fromisoformat(text))
+    except ValueError as error:
+        raise ConfigError(f"--started is {text!r}; it is a time as ISO 8601") from error
+
+
+def _require_end(scores: str | Path, bounds: Any, probe: str | Path, frames: int) -> None:
     """The scored segments must be those of the probed video."""
     from hhvad.errors import ArtifactError
 
@@ -168,12 +248,16 @@ def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
         )
 
 
-def _grid(values: list[float], flag: str) -> list[float]:
+def _grid(words: Sequence[float | str], flag: str) -> list[float]:
     import numpy as np
 
     from hhvad.errors import ConfigError
 
-    first, last, count = values
-    if count != int(count) or count < 1 or last < first:
-        raise ConfigError(f"{flag} is {values}; it is FIRST LAST COUNT, FIRST not above LAST")
+    try:
+        first, last, count = map(float, words)
+        fits = count == int(count) and count >= 1 and last >= first
+    except (ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"{flag} is {words}; it is FIRST LAST COUNT, FIRST not above LAST")
     return [float(value) for value in np.linspace(first, last, int(count))]

@@ -93,6 +93,7 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
     from hhvad.localization import locator
 
     result = read_json(arguments.metrics)
+    settings = locator.Locator(**result["locator"])
     values, counts = [], []
     for video in sheet.read(arguments.sheet):
         if video.split != "test" or video.events is None:
@@ -101,8 +102,8 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
         file = Path(arguments.scores_folder) / f"{video.video}.tsv"
         bounds, (smoothed,) = scores.read_video(file, ("smoothed",))
         events = sheet.event_frames(video, info)
-        values.append(smoothed)
-        counts.append(locator.frame_counts(bounds, events))
+        values.append(settings.measured(smoothed, bounds))
+        counts.append(locator.frame_counts(bounds[: settings.judged(bounds)], events))
     if not values:
         raise SheetError(f"{arguments.sheet}: no test video has an annotation: there is no curve")
     score, count = np.concatenate(values), np.concatenate(counts).astype(np.float64)

@@ -21,10 +21,13 @@ from hhvad.errors import AnnotationError, ConfigError, SheetError
 from hhvad.files import read_text, read_tsv, write_tsv
 from hhvad.records import Interval, Video
 
-VIDEO_FILES = frozenset(
-    ".mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .ts .wmv .flv .mts".split()  # noqa: SIM905
-)
-
+# What hhvad.media.decode opens, by the endings that such files have.
+_SUFFIXES = """
+    264 265 3g2 3gp asf avc avi dav dif divx dv f4v flv gif h264 h265 hevc ivf m1v m2t m2ts m2v m4v
+    mjpeg mjpg mk3d mkv mov mp4 mpe mpeg mpg mts mxf nut obu ogm ogv qt rm rmvb trp ts vob webm wmv
+    wtv
+"""
+VIDEO_FILES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 # A folder of UCF-Crime for another task of its authors.
 OTHER_TASK = "Normal_Videos_event"
@@ -258,7 +261,7 @@ def row(annotation: Annotation, path: str | Path, split: str) -> Video:
     events = annotation.events
     return Video(
         video=annotation.video,
-        path=str(path),
+        path=sheet.path_cell(str(path), f"video {annotation.video}"),
         split=split,
         label=annotation.label,
         category=";".join(annotation.categories),
@@ -273,14 +276,7 @@ def write_sheet(path: str | Path, rows: Sequence[Video]) -> None:
         if counts[video.video.lower()] > 1:
             same = [other.path for other in rows if other.video.lower() == video.video.lower()]
             raise SheetError(f"id {video.video} belongs to {' and '.join(same)}; rename one")
-    write_tsv(
-        path,
-        sheet.COLUMNS,
-        [
-            (v.video, v.path, v.split, v.label, v.category, sheet.format_events(v.events))
-            for v in rows
-        ],
-    )
+    write_tsv(path, sheet.COLUMNS, [sheet.cells(video) for video in rows])
 
 
 @dataclass(frozen=True)

@@ -582,12 +582,10 @@ def _entry(
 ) -> dict[str, Any]:
     classes = table.videos_of_each_class(name)
     fewest = min(classes, default=0)
-    of_auc = name.partition("[")[0] in ("auc", "auc_abnormal", "video_auc")
     low, high, kind = intervals.choose(
         estimate.value,
         without,
         (estimate.low, estimate.high),
-        degrees=(sum(classes) if of_auc else fewest) - 1,
         fewest=fewest,
         share=name.partition("[")[0] not in (*DELAYS, *PER_HOUR),
         level=level,

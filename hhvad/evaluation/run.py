@@ -47,7 +47,7 @@ def report(
         f"run of certain segments that it finds is {shortest or 'none'}"
     )
     result = evaluate.evaluate(
-        [scored(video, folders, interval) for video in labelled],
+        [scored(video, folders, interval, locator) for video in labelled],
         dataset=dataset,
         interval=interval,
         tau=locator.tau,
@@ -59,8 +59,11 @@ def report(
     return {"method": method, "locator": locator.to_json(), **result}
 
 
-def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:
-    """A labelled video of the sheet with its scores, events and annotation in frames."""
+def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> evaluate.Scored:
+    """A labelled video of the sheet with its scores, events and annotation in frames.
+
+    Without its last segment, and as long as the others reach, where the locator drops it.
+    """
     name = video.video
     info = probe.read(folders.probes / f"{name}.json")
     path = folders.scores / f"{name}.tsv"
@@ -69,19 +72,21 @@ def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:
         scores.check(str(path), scores.Segments(bounds, column), info.frames)[0]
         for column in columns
     )
+    judged = locator.judged(bounds)
+    n_frames = int(bounds[judged - 1, 1])
     annotated = None
     if video.events is not None:
         events = sheet.event_frames(video, info)
-        annotated = evaluate.events_in(events, info.frames, interval)
+        annotated = evaluate.events_in(events, n_frames, interval)
     return evaluate.Scored(
         video=name,
         label=str(video.label),
         categories=evaluate.parse_categories(video.category),
-        n_frames=info.frames,
+        n_frames=n_frames,
         events=annotated,
-        bounds=smoothed.bounds,
-        scores=smoothed.scores,
-        raw=raw.scores,
+        bounds=smoothed.bounds[:judged],
+        scores=locator.measured(smoothed.scores, smoothed.bounds),
+        raw=raw.scores[:judged],
         detected=_read_events(folders.events / f"{name}.tsv"),
         times=info.times,
     )

@@ -18,8 +18,10 @@ from hhvad.errors import DataError
 from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
+TAILS = ("keep", "drop")
 SIGMAS = tuple(np.linspace(0.5, 3.0, 11).tolist())
-THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())
+THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())  # the paper's
+ROUNDING = 1e-9  # smoothed scores that differ by less are equal
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +89,7 @@ def calibrate(
     *,
     weights: Sequence[ArrayLike] | None = None,
     sigmas: Sequence[float] = SIGMAS,
-    thresholds: Sequence[float] | None = THRESHOLDS,
+    thresholds: Sequence[float] | None = None,
     border: str = "renormalise",
     segments: Sequence[ArrayLike] | None = None,
 ) -> Calibration:
@@ -98,10 +100,11 @@ def calibrate(
     each segment, which gives exactly the F1 over frames.
 
     For each sigma, the scores are dropped once into the bins between thresholds; cumulative counts
-    then give the F1 of every threshold. thresholds None is exact: every distinct smoothed value of
-    each sigma, and one below them all. segments: the frames [T, 2] of each score; smoothing
-    restarts after a gap between them. Raises NothingFoundError where F1 is 0 throughout, DataError
-    for shapes that do not fit, an empty grid, or where no frame is positive: F1 says nothing.
+    then give the F1 of every threshold. thresholds None is exact: for each sigma, one threshold
+    between every two neighbouring smoothed values and one below them all, so that F1 is never 0.
+    segments: the frames [T, 2] of each score; smoothing restarts after a gap between them. Raises
+    NothingFoundError where F1 is 0 for every given threshold, DataError for shapes that do not fit,
+    an empty grid, or where no frame is positive: F1 says nothing.
     """
     values = [_checked(one) for one in scores]
     counts = _counts(values, labels, weights)
@@ -137,9 +140,13 @@ def calibrate(
 
 
 def _every_threshold(smoothed: Floats) -> Floats:
-    """All thresholds that tell these scores apart (p > tau): each of them, and one below all."""
+    """The middle between neighbouring scores, and one threshold below all, in ascending order.
+
+    Scores closer than ROUNDING count as equal: another machine rounds them otherwise.
+    """
     distinct = np.unique(smoothed)
-    return np.append(np.nextafter(distinct[:1], -np.inf), distinct)
+    apart = np.flatnonzero(np.diff(distinct) > ROUNDING)
+    return np.append(distinct[0] - ROUNDING, (distinct[apart] + distinct[apart + 1]) / 2)
 
 
 def _parts(values: Floats, segments: ArrayLike) -> list[Floats]:
@@ -168,8 +175,10 @@ def shortest_event(sigma: float, tau: float, border: str = "renormalise") -> int
 class Locator:
     """From scores to events; the content of `<results>/locator/{method}.json`.
 
-    sigma counts segments; how says where sigma and tau come from; f1 is that of the validation
-    videos, None where it was not calibrated.
+    sigma counts segments. passes: how often scores are smoothed before they are compared with
+    annotations; events come from one pass. tail: `drop` leaves a last segment that is shorter than
+    the first one out of everything (its smoothed score is 0). how says where sigma and tau come
+    from; f1 is that of the validation videos, None where it was not calibrated.
     """
 
     sigma: float
@@ -178,6 +187,8 @@ class Locator:
     calibrated: bool = False
     f1: float | None = None
     how: str = ""
+    passes: int = 1
+    tail: str = "keep"
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.sigma) and self.sigma > 0):
@@ -186,16 +197,39 @@ class Locator:
             raise DataError(f"tau is {self.tau}; it must be a number")
         if self.border not in BORDERS:
             raise DataError(f"border is {self.border!r}; it is one of {', '.join(BORDERS)}")
+        if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
+            raise DataError(f"passes is {self.passes!r}; it must be a whole number from 1")
+        if self.tail not in TAILS:
+            raise DataError(f"tail is {self.tail!r}; it is one of {', '.join(TAILS)}")
 
     def smooth(self, scores: ArrayLike, segments: ArrayLike | None = None) -> Floats:
-        """One video's scores [T] smoothed; restarts after each gap between segments [T, 2]."""
+        """One video's scores [T] smoothed once; restarts after each gap between segments [T, 2]."""
         values = _checked(scores)
-        parts = [values] if segments is None else _parts(values, segments)
-        return np.concatenate([smooth(part, self.sigma, self.border) for part in parts])
+        if segments is None:
+            return smooth(values, self.sigma, self.border)
+        count = self.judged(segments)
+        parts = _parts(values[:count], np.asarray(segments)[:count])
+        smoothed = [smooth(part, self.sigma, self.border) for part in parts]
+        return np.concatenate([*smoothed, np.zeros(len(values) - count)])
+
+    def judged(self, segments: ArrayLike) -> int:
+        """How many of one video's segments [T, 2] count: T, or T - 1 without a dropped tail."""
+        lengths = np.diff(np.asarray(segments, dtype=np.int64).reshape(-1, 2))[:, 0]
+        has_tail = len(lengths) > 1 and lengths[-1] < lengths[0]
+        return len(lengths) - int(self.tail == "drop" and has_tail)
+
+    def measured(self, smoothed: ArrayLike, segments: ArrayLike) -> Floats:
+        """From scores smoothed once [T] to those that are compared with annotations [judged]."""
+        count = self.judged(segments)
+        values, bounds = _checked(smoothed)[:count], np.asarray(segments)[:count]
+        for _ in range(self.passes - 1):
+            values = self.smooth(values, bounds)
+        return values
 
     def events(self, scores: ArrayLike, segments: ArrayLike) -> list[Event]:
         """The events of one video from its scores [T], not yet smoothed, and segments [T, 2]."""
-        return events(self.smooth(scores, segments), self.tau, segments)
+        count = self.judged(segments)
+        return events(self.smooth(scores, segments)[:count], self.tau, np.asarray(segments)[:count])
 
     def to_json(self) -> dict[str, Any]:
         """What hhvad.localization.locator_file reads."""

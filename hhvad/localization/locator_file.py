@@ -16,11 +16,13 @@ def read(path: str | Path) -> Locator:
     names = {field.name for field in fields(Locator)}
     if not isinstance(data, dict) or set(data) != names:
         raise ArtifactError(f"{path}: a locator has {', '.join(sorted(names))}; delete it, rerun")
-    numbers = [data["sigma"], data["tau"], *([] if data["f1"] is None else [data["f1"]])]
+    numbers = [data[name] for name in ("sigma", "tau", "passes")]
+    numbers += [] if data["f1"] is None else [data["f1"]]
     if (
         not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
         or not isinstance(data["calibrated"], bool)
         or not isinstance(data["border"], str)
+        or not isinstance(data["tail"], str)
         or not isinstance(data["how"], str)
     ):
         raise ArtifactError(f"{path}: a value has the wrong type; delete the file and rerun")

@@ -11,15 +11,8 @@ import transformers
 
 from hhvad.checkpoint import resolve
 from hhvad.mllm.backbones.backbone import Pixels
-from hhvad.mllm.engine import (
-    DTYPES,
-    Engine,
-    _adapter,
-    _check_weights,
-    _device,
-    _quiet,
-    _tokenizer,
-)
+from hhvad.mllm.engine import Engine, _adapter, _device, _quiet, _tokenizer
+from hhvad.mllm.weights import DTYPES, check_weights
 
 
 def check_model(
@@ -44,8 +37,8 @@ def check_model(
     if not folder.is_dir():
         return {"path": model}
     adapter = _adapter(folder)
-    _check_weights(folder, dtype)
-    pixels = Pixels.read(folder)
+    check_weights(folder, dtype)
+    pixels = Pixels.read(folder, "video")
     with _quiet():
         tokenizer = _tokenizer(folder)
         config = transformers.AutoConfig.from_pretrained(  # nosec B615

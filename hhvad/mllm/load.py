@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -17,6 +18,7 @@ from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, read_object
 from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
 from hhvad.mllm.head import Answer, end_tokens, output_head
+from hhvad.mllm.weights import check_weights, choose_precision, computes, cpu_flags, free_memory
 
 
 def load(
@@ -43,11 +45,12 @@ def load(
     target = engine._device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    engine._check_weights(folder, dtype)
+    check_weights(folder, dtype)
+    precision = choose_precision(folder, dtype, target.type, cpu_flags(), free_memory())
     with engine._quiet():
         tokenizer = engine._tokenizer(folder)
         network = engine._network(
-            folder, "AutoModel" if is_encoder else "AutoModelForCausalLM", dtype
+            folder, "AutoModel" if is_encoder else "AutoModelForCausalLM", precision.dtype
         )
     base = network if is_encoder else network.base_model
     try:
@@ -59,6 +62,8 @@ def load(
         dtype=str(base.dtype).removeprefix("torch."),
         device=str(target),
         fingerprint=stamp(str(folder)),
+        dtype_reason=precision.reason,
+        commit=engine.commit_of(folder),
     )
     if is_encoder:
         return Encoder(base, tokenizer, Pixels.read(folder), info)
@@ -74,6 +79,10 @@ class LoadedInfo:
     dtype: str
     device: str
     fingerprint: str
+    dtype_reason: str = ""
+    commit: str | None = None
+    torch: str = torch.__version__
+    transformers: str = transformers.__version__
 
 
 class TextDecoder:
@@ -89,7 +98,7 @@ class TextDecoder:
         self.info = info
 
     def __str__(self) -> str:
-        return f"{self.info.architecture}, {self.info.dtype} on {self.info.device}"
+        return f"{self.info.architecture}, {computes(self.info)}"
 
     def complete(
         self,

@@ -40,12 +40,13 @@ from hhvad.viewer.study import (
     ranked,
     read_locators,
     read_video,
-    wall_clock,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from hhvad.media.time import FrameTimes
 
 # Raise it when the page changes: the rule carries it in its params.
 VIEWER_VERSION = 2
@@ -84,10 +85,12 @@ def build(
     methods: Sequence[str],
     video_root: Path,
     out: Path,
+    described: str | None = None,
 ) -> dict[str, int]:
     """Write the page to `out` and its data beside it; how many videos and events it shows.
 
-    video_root: the folder that relative paths of the sheet start from. Raises ArtifactError where
+    video_root: the folder that relative paths of the sheet start from. described: the method whose
+    events have descriptions. Raises ArtifactError where
     a file of the study is damaged, or no video has scores.
     """
     data = out.parent / "data"
@@ -96,7 +99,7 @@ def build(
     events: list[ViewerEvent] = []
     sprites: dict[str, Sprite | None] = {}
     for video in videos:
-        shown = read_video(results, video, methods)
+        shown = read_video(results, video, methods, described)
         if shown is None:
             continue
         sprite = write_sprite(
@@ -181,9 +184,8 @@ def _listed(shown: Shown, sprite: Sprite | None, methods: Sequence[str]) -> dict
         ],
         "annotated": None if shown.annotated is None else len(shown.annotated),
     }
-    started = wall_clock(info, 0.0)
-    if started:
-        entry["started"] = started
+    if info.started:
+        entry["started"] = info.started
     if sprite:
         entry["sprite"] = [sprite.width, sprite.height, sprite.columns, len(sprite.seconds)]
     return entry
@@ -196,7 +198,7 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     details: dict[str, Any] = {
         "source": quote(Path(os.path.relpath(source, folder)).as_posix()),
         "proxy": proxy_command(os.path.relpath(source, video_root)),
-        "fps": info.fps,
+        "times": _times(info.times),
         "curves": {method: _steps(curve) for method, curve in shown.curves.items()},
         "annotated": None
         if shown.annotated is None
@@ -213,7 +215,16 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     }
     if long:
         details["descriptions"] = long
+    if shown.about:
+        details["about"] = shown.about
     return details
+
+
+def _times(times: FrameTimes) -> dict[str, Any]:
+    """When frames start: `steps` as the probe's, in units of `unit` seconds; see stepFrame."""
+    unit = 1 / times.rate if times.is_constant else times.unit
+    steps = times.steps or f"1*{times.count}"
+    return {"start": float(times.start), "unit": float(unit), "steps": steps}
 
 
 def proxy_command(path: str) -> str:

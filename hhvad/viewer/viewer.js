@@ -514,7 +514,7 @@
     }
     if (video.category) add(video.category.replaceAll(";", ", "));
     add([video.split, video.label].filter(Boolean).join(", "));
-    let text = "";
+    let text = details.about || "";
     if (now.event >= 0) {
       const key = `${study.methods[events.method[now.event]].name}|${events.start_frame[now.event]}`;
       text = details.descriptions?.[key] || events.text?.[now.event] || "";
@@ -1121,10 +1121,33 @@
     choose(found[next]);
   }
 
-  // A frame's middle, so that rounding does not show its neighbour.
+  // Runs of frames that are shown equally long: number and time of the first, seconds of each.
+  function frameRuns({ start, unit, steps }) {
+    let frame = 0, at = start;
+    return steps.split(" ").map((run) => {
+      const [length, count = 1] = run.split("*").map(Number);
+      const first = { frame, at, count, each: length * unit };
+      frame += count;
+      at += count * length * unit;
+      return first;
+    });
+  }
+
+  // The middle of the frame that is `by` frames behind the one shown at a time: at its start,
+  // rounding could show its neighbour.
+  function frameMiddle(runs, time, by) {
+    const here = runs.findLast((run) => run.at <= time + 1e-6) ?? runs[0];
+    const inside = Math.floor((time + 1e-6 - here.at) / here.each);
+    const frame = here.frame + Math.min(Math.max(inside, 0), here.count - 1) + by;
+    const run = runs.findLast((one) => one.frame <= frame) ?? runs[0];
+    const last = run.count - 1;
+    return run.at + (Math.min(Math.max(frame - run.frame, 0), last) + 0.5) * run.each;
+  }
+
   function stepFrame(by) {
     player.pause();
-    seek((Math.floor(player.currentTime * details.fps + 1e-6) + by + 0.5) / details.fps);
+    details.runs ??= frameRuns(details.times);
+    seek(frameMiddle(details.runs, player.currentTime, by));
   }
 
   const KEYS = {

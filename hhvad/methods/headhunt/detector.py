@@ -22,7 +22,8 @@ from hhvad.records import Event, HeadId
 
 # What features must share with the scorer to be judged by it.
 SAME_ONLINE = (
-    "model", "revision", "commit", "fingerprint", "dtype", "prompt", "prompt_text", "system",
+    "model", "revision", "commit", "fingerprint", "dtype", "told", "prompt", "prompt_text",
+    "system",
 )  # fmt: skip
 
 
