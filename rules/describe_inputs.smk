@@ -29,7 +29,6 @@ def model_flags(name):
         [
             *("--model", model.path, "--model-name", name),
             *(f"--revision={model.revision or ''}", "--dtype", model.dtype),
-            *("--commit-file", commit_file(name)),
         ]
     )
 

@@ -16,7 +16,7 @@ from hhvad.errors import ArtifactError
 from hhvad.files import read_json
 from hhvad.media.time import FrameTimes
 
-PROBE_VERSION = 2  # raised when the same file gives another probe: rule probe_video carries it
+PROBE_VERSION = 3  # raised when the same file gives another probe: rule probe_video carries it
 
 
 @dataclass(frozen=True)
