@@ -48,10 +48,19 @@ include: "rules/methods/motion.smk"
 include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
 include: "rules/methods/zero_shot.smk"
+include: "rules/methods/scorer.smk"
 include: "rules/locate.smk"
+
+
+if STUDY.alarmed:
+
+    include: "rules/alarms.smk"
+
+
 include: "rules/describe_inputs.smk"
 include: "rules/describe.smk"
 include: "rules/report.smk"
+include: "rules/compare.smk"
 include: "rules/viewer.smk"
 include: "rules/train.smk"
 
@@ -93,12 +102,14 @@ localrules:
     refine_scores,
     write_phrases,
     score_zero_shot,
+    score_vectors,
     calibrate_locator,
     localize_events,
     sample_focus,
     report_descriptions,
     report_metrics,
     plot_curves,
+    compare_methods,
     plot_heads,
     plot_features,
     plot_video,

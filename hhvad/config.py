@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from hhvad.clock import parts
 from hhvad.errors import ArtifactError, ConfigError
 from hhvad.files import read_text
 
@@ -259,6 +260,12 @@ class Config(Section):
         "the config file without its suffix.",
     )
     videos: str = Field(description="The sample sheet, tab-separated, one row per video.")
+    start_pattern: str | None = Field(
+        None,
+        description="How a video's file name tells when its recording started, as in "
+        "`cam1_%Y%m%d-%H%M%S`; UTC unless `%z` is in it (docs/video.md). By default, and for names "
+        "that do not fit, the file's creation time, where it has one.",
+    )
     models: dict[Id, Model] = Field(
         {}, description="Named checkpoints; methods refer to them by name."
     )
@@ -286,6 +293,16 @@ class Config(Section):
                 "instead (config/README.md)"
             )
         return data
+
+    @field_validator("start_pattern")
+    @classmethod
+    def _pattern(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                parts(pattern)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return pattern
 
     @field_validator("methods")
     @classmethod

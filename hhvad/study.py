@@ -22,6 +22,7 @@ from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Caption, Lavad, Wordings
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.settings import Method
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.records import HeadId, Video
@@ -43,6 +44,7 @@ class Frozen:
     prompt: str
     text: Prompt
     experts: tuple[HeadId, ...]
+    cameras: tuple[str, ...] = ()  # those that have a threshold of their own
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,22 @@ class Study:
         """The methods of these kinds by name."""
         return [name for name, method in self.methods.items() if isinstance(method, kinds)]
 
+    @cached_property
+    def budgeted(self) -> list[str]:
+        """The methods whose threshold follows from a budget of alarms."""
+        return [name for name, method in self.methods.items() if method.locator.kind == "budget"]
+
+    @cached_property
+    def alarmed(self) -> list[str]:
+        """The methods whose events depend on the camera, or are not just runs above tau."""
+        return [
+            name
+            for name, method in self.methods.items()
+            if method.locator.kind == "budget"
+            or method.locator.shapes_events
+            or (name in self.frozen and self.frozen[name].cameras)
+        ]
+
     def split(self, name: str) -> list[str]:
         """The ids of a split's videos, sorted."""
         return [video.video for video in self.videos.values() if video.split == name]
@@ -228,7 +246,7 @@ class Study:
     def segment_length(self, method: str) -> int:
         """The frames to which one score of a method applies."""
         settings = self.methods[method]
-        if isinstance(settings, Lavad | ZeroShot):
+        if isinstance(settings, Lavad | Scorer | ZeroShot):
             return settings.stride
         return self.config.sampling.segment_length
 
@@ -284,6 +302,8 @@ class Study:
                 self._check_headhunt(name)
             if isinstance(self.methods[name], Lavad):
                 self._check_lavad(name)
+            if isinstance(method := self.methods[name], Scorer):
+                self._check_weights(name, method.weights)
         self._check_describe()
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]
@@ -295,6 +315,7 @@ class Study:
                 "scaled on them; add rows"
             )
         yield from self._check_validation()
+        yield from self._check_cameras()
         yield from self._check_demo()
         yield from self._check_gpu()
 
@@ -329,6 +350,13 @@ class Study:
             raise ConfigError(
                 f"{key}.heads is 'experts', but detector is not set: experts are known only after "
                 "all heads of the calibration videos; name a finished detector, or use 'all'"
+            )
+
+    def _check_weights(self, name: str, path: str) -> None:
+        if not Path(path).is_file():
+            raise ConfigError(
+                f"{self.source}: methods.{name}.weights: {path} is no file; write it from the "
+                "official .pth with hhvad convert-scorer"
             )
 
     def _check_lavad(self, name: str) -> None:
@@ -431,7 +459,11 @@ class Study:
                 )
 
     def _check_validation(self) -> Iterator[str]:
-        calibrated = [name for name in self.methods if name not in self.frozen]
+        calibrated = [
+            name
+            for name, method in self.methods.items()
+            if name not in self.frozen and method.locator.kind == "calibrated"
+        ]
         if not calibrated:
             return
         validation = [self.videos[name] for name in self.split("validation")]
@@ -451,6 +483,39 @@ class Study:
                     f"{self.config.videos} has no validation events: method {name} smooths with "
                     f"sigma {fixed.sigma} and calls anomalous what exceeds {fixed.tau}, whatever "
                     f"its scores are like; the shortest event that it can find: {found}"
+                )
+
+    def _check_cameras(self) -> Iterator[str]:
+        """Every camera that is named exists; a budget has footage; who has none is said."""
+        cameras = {video.camera for video in self.videos.values()}
+        reference = {self.videos[name].camera for name in self.split("reference")}
+        if reference and not self.budgeted:
+            yield (
+                f"{self.config.videos}: split reference has {len(self.split('reference'))} videos, "
+                "but no method has locator.kind budget: nothing reads them"
+            )
+        for name, method in self.methods.items():
+            key = f"{self.source}: methods.{name}.locator"
+            unknown = sorted(set(method.locator.ignore_hours) - cameras)
+            if unknown:
+                raise ConfigError(
+                    f"{key}.ignore_hours names camera {unknown[0]!r}, which no row of "
+                    f"{self.config.videos} has; its cameras are {', '.join(sorted(cameras))}"
+                )
+            budget = name in self.budgeted
+            if budget and not reference:
+                raise SheetError(
+                    f"{self.config.videos}: split reference has no videos, but {key}.kind is "
+                    "budget: add rows of ordinary footage, or choose another kind"
+                )
+            known = reference if budget else set()
+            if name in self.frozen and not budget:
+                known = set(self.frozen[name].cameras)
+            lacking = sorted({self.videos[video].camera for video in self.split("test")} - known)
+            if known and lacking:
+                yield (
+                    f"method {name}: no reference footage of camera {', '.join(lacking)}: it has "
+                    "the pooled threshold of the others"
                 )
 
     def _check_demo(self) -> Iterator[str]:
@@ -532,4 +597,5 @@ def _frozen(path: str) -> Frozen:
 
     made = Detector.read(path)
     text = Prompt(made.prompt_text, made.system)
-    return Frozen(path, made.prompt, text, made.experts)
+    budget = made.locator.budget
+    return Frozen(path, made.prompt, text, made.experts, tuple(budget.cameras if budget else ()))

@@ -66,7 +66,8 @@ def readers_of_frames(study: Study) -> list[str]:
     captures = map(".".join, study.prompts)
     captions = (f"captions.{model}.{prompt}" for model, prompt in study.captions)
     vectors = (f"vectors.{model}" for model in study.models)
-    return ["motion", *captures, *captions, *vectors]
+    classes = (f"class.{model}" for model in study.models)
+    return ["motion", *captures, *captions, *vectors, *classes]
 
 
 def file_mb(path: str) -> float:

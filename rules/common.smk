@@ -12,10 +12,12 @@ from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.artifacts.probe import PROBE_VERSION
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
+from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.sheet import format_events
 from hhvad.study import Study
@@ -48,9 +50,13 @@ FOLDERS = STUDY.folders
 LOGS = FOLDERS["logs"]
 WEIGHTS_MB = {name: weights_mb(model.path) for name, model in STUDY.models.items()}
 HEADHUNTS = STUDY.of(HeadHunt)
-FITTED = [name for name in STUDY.methods if name not in STUDY.frozen]
+CALIBRATED = [
+    name for name in STUDY.methods if name not in [*STUDY.frozen, *STUDY.budgeted]
+]
 CALIBRATION, VALIDATION, TEST = map(STUDY.split, ("calibration", "validation", "test"))
+REFERENCE = STUDY.split("reference")
 SHEET = STUDY.config.videos
+COMPARED = bool(STUDY.annotated) and len(STUDY.methods) > 1
 
 
 # --- videos ---------------------------------------------------------------------------------------
@@ -76,6 +82,18 @@ def video_bytes(wildcards):
     if STUDY.is_demo(video) or not Path(video.path).is_file():
         return None
     return os.stat(video.path).st_size
+
+
+def start_of(name):
+    """When a video's recording started, where its file name says so; else None."""
+    pattern = STUDY.config.start_pattern
+    return start_in_name(Path(STUDY.videos[name].path).name, pattern) if pattern else None
+
+
+def started_flag(wildcards):
+    """That time as a flag, for those that have one."""
+    started = start_of(wildcards.video)
+    return f"--started {started}" if started else ""
 
 
 def results_folder(wildcards):
@@ -198,11 +216,20 @@ def batch_size_of_captures(wildcards, output):
     return COMPUTE.batch_size
 
 
+def unit_vectors(wildcards, output):
+    """Which vectors of frames an encoder gives; not recorded, as there is no other choice."""
+    return "unit"
+
+
 def compute_flags(wildcards, output):
     """How models run, as flags."""
+    return flags_of_compute(wildcards.get("model"))
+
+
+def flags_of_compute(model):
+    """How a model, or none that is named, runs, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
-    named = "model" in wildcards.keys()
-    file = ["--commit-file", commit_file(wildcards.model)] if named else []
+    file = ["--commit-file", commit_file(model)] if model else []
     return (
         f"{join(file)} --device {COMPUTE.device}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
@@ -229,6 +256,16 @@ def locator_of(wildcards):
     return STUDY.methods[wildcards.method].locator
 
 
+def camera_of(wildcards):
+    """The camera of a video."""
+    return STUDY.videos[wildcards.video].camera
+
+
+def ignored_hours(wildcards):
+    """The hours in which events of a video's camera are ignored."""
+    return locator_of(wildcards).ignore_hours.get(camera_of(wildcards), [])
+
+
 def localization_of_labelled_tests(wildcards):
     """Smoothed scores of the test videos whose label is known."""
     return [
@@ -253,7 +290,14 @@ def results_of_methods(wildcards):
         if name in STUDY.wordings:
             files += [f"figures/{name}/{figure}.svg" for figure in ("rss", "features")]
             files += [f"detector/{name}.h5"]
+    if COMPARED:
+        files += ["comparison/methods.json"]
     return [f"<results>/{file}" for file in files]
+
+
+def metrics_of_methods(wildcards):
+    """The metrics of every method."""
+    return [f"<results>/metrics/{name}.json" for name in STUDY.methods]
 
 
 def results_of_viewer(wildcards):
@@ -269,6 +313,7 @@ def results_of_viewer(wildcards):
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
         if method in STUDY.wordings:
             files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
+    files += ["comparison/methods.json"] if COMPARED else []
     return [f"<results>/{file}" for file in files]
 
 

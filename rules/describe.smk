@@ -107,7 +107,7 @@ rule describe_clips:
         clip=lambda wildcards: DESCRIBE.questions.clip,
         system=lambda wildcards: DESCRIBE.system,
         max_tokens=lambda wildcards: DESCRIBE.max_tokens,
-        compute=compute_flags,
+        compute=looking_flags,
         kept=kept_answers("clips"),
         schema=TEXT_VERSIONS["descriptions"],
     shell:
@@ -157,7 +157,7 @@ rule describe_events:
         parts=lambda wildcards: DESCRIBE.questions.parts,
         system=lambda wildcards: DESCRIBE.system,
         max_tokens=lambda wildcards: DESCRIBE.max_tokens,
-        compute=compute_flags,
+        compute=upper_flags,
         kept=kept_answers("events"),
         schema=TEXT_VERSIONS["descriptions"],
     shell:
@@ -214,7 +214,7 @@ rule describe_video:
         parts=lambda wildcards: DESCRIBE.questions.parts,
         system=lambda wildcards: DESCRIBE.system,
         max_tokens=lambda wildcards: DESCRIBE.max_tokens,
-        compute=compute_flags,
+        compute=upper_flags,
         kept=kept_answers("videos"),
         schema=TEXT_VERSIONS["descriptions"],
     shell:

@@ -54,3 +54,13 @@ def describe_mb(wildcards, attempt):
 def describe_minutes(wildcards, attempt):
     """Minutes for the answers: few per video, but each of many tokens."""
     return attempt * 30
+
+
+def looking_flags(wildcards, output):
+    """How the model runs that looks, as flags."""
+    return flags_of_compute(DESCRIBE.model)
+
+
+def upper_flags(wildcards, output):
+    """How the model runs that describes events and videos, as flags."""
+    return flags_of_compute(UPPER)

@@ -14,7 +14,7 @@ rule calibrate_locator:
     benchmark:
         "<benchmarks>/calibrate_locator/{method}.tsv"
     wildcard_constraints:
-        method=one_of(FITTED),
+        method=one_of(CALIBRATED),
     conda:
         "../envs/light.yaml"
     resources:
@@ -67,11 +67,15 @@ rule localize_events:
         "<logs>/localize_events/{method}/{video}.log",
     benchmark:
         "<benchmarks>/localize_events/{method}/{video}.tsv"
+    wildcard_constraints:
+        method=one_of(m for m in STUDY.methods if m not in STUDY.alarmed),
     conda:
         "../envs/light.yaml"
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        started=started_flag,
     shell:
         "hhvad localize-events"
         " --video {wildcards.video:q}"
@@ -79,6 +83,7 @@ rule localize_events:
         " --scores {input.scores:q}"
         " --locator {input.locator:q}"
         " --probe {input.probe:q}"
+        " {params.started}"
         " --out-scores {output.scores:q}"
         " --out-events {output.events:q}"
         " --out-json {output.json:q} 2> {log:q}"

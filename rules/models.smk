@@ -138,9 +138,11 @@ rule embed_frames:
         size=lambda wildcards: STUDY.size(wildcards.model),
         compute=compute_flags,
         schema=SCHEMA_VERSIONS["vectors"],
+        vectors=unit_vectors,
     shell:
         "hhvad embed-frames"
         " --frames {input.frames:q}"
+        " --vectors {params.vectors}"
         " --model {params.path:q}"
         " --model-name {wildcards.model:q}"
         " --revision={params.revision:q}"
@@ -149,6 +151,29 @@ rule embed_frames:
         " {params.compute}"
         " --threads {threads}"
         " --out {output:q} 2> {log:q}"
+
+
+use rule embed_frames as embed_class_tokens with:
+    # The vision encoder's class vector of each frame, as it is.
+    input:
+        frames=lambda wildcards: grid_file(wildcards, f"class.{wildcards.model}"),
+        probe="<results>/probe/{video}.json",
+    output:
+        "<results>/vectors/{model}/class{stride}/{video}.h5",
+    log:
+        "<logs>/embed_class_tokens/{model}/grid{stride}/{video}.log",
+    benchmark:
+        "<benchmarks>/embed_class_tokens/{model}/grid{stride}/{video}.tsv"
+    params:
+        path=lambda wildcards: model_of(wildcards).path,
+        revision=lambda wildcards: model_of(wildcards).revision or "",
+        dtype=lambda wildcards: model_of(wildcards).dtype,
+        checkpoint=lambda wildcards: STAMPS[wildcards.model],
+        batch_size=lambda wildcards: model_of(wildcards).batch_size,
+        size=lambda wildcards: STUDY.size(wildcards.model),
+        compute=compute_flags,
+        schema=SCHEMA_VERSIONS["vectors"],
+        vectors="class",
 
 
 rule embed_texts:

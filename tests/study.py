@@ -27,7 +27,7 @@ class Study:
 
     folder: Path
 
-    def snakemake(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def snakemake(self, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         """Run snakemake here, as a user would, and return what it printed."""
         command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
         if not any(argument.startswith("--cores") for argument in arguments):
@@ -66,7 +66,7 @@ class Study:
         files = (path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
 
-    def run(self, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         """Run any command here with the environment's programs on the PATH."""
         return subprocess.run(
             command,

@@ -16,6 +16,7 @@ damaged one its library may hang or crash.
 | scorer | arrays of the fitted estimator; experts int64 [K, 2] |
 | detector | what scorer holds; the locator is in the provenance |
 | vectors | vectors float32 [G, D], unit; of frames indices, of texts unique, first and cut |
+| | (of kind class as the vision encoder gives them) |
 | thumbnails | pictures uint8 [T, h, w, 3] of square pixels; frames int64 [T]; seconds [T] |
 
 S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prompts,

@@ -23,14 +23,18 @@ STAGES = (
     "lavad",
     "zero_shot",
     "locate",
+    "alarms",
     "describe",
     "hivau",
     "report",
     "evaluate",
+    "compare",
     "viewer",
     "datasets",
     "demo",
     "run",
+    "detect",
+    "start",
 )
 
 

@@ -326,13 +326,11 @@ def _score_headhunt(arguments: Namespace) -> None:
 
 
 def _pack_detector(arguments: Namespace) -> None:
-    from dataclasses import asdict
-
     from hhvad.artifacts import hdf5 as artifacts
     from hhvad.localization import locator_file
 
     fitted = artifacts.read(arguments.scorer, "scorer")
-    settings = asdict(locator_file.read(arguments.locator))
+    settings = locator_file.read(arguments.locator).to_json()
     provenance = {**fitted.provenance, "locator": settings}
     artifacts.write(arguments.out, "detector", fitted.arrays, provenance)
 

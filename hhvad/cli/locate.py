@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hhvad.artifacts.probe import Probe
+    from hhvad.artifacts.scores import Floats, Segments
+    from hhvad.localization.locator import Locator
+    from hhvad.records import Event
 
 
 def add_commands(commands: Any) -> None:
@@ -50,15 +56,25 @@ def add_commands(commands: Any) -> None:
         help="smooth a video's scores and cut out its events",
         description="Smooth a video's segment scores and report runs above the threshold.",
     )
+    add_localization_arguments(p)
+    p.set_defaults(run=_localize_events)
+
+
+def add_localization_arguments(p: Any) -> None:
+    """The files that localize-events and localize-alarms read and write."""
     p.add_argument("--video", required=True, metavar="ID")
     p.add_argument("--method", required=True, metavar="NAME")
     p.add_argument("--scores", required=True, metavar="TSV")
     p.add_argument("--locator", required=True, metavar="JSON")
     p.add_argument("--probe", required=True, metavar="JSON", help="what probe-video wrote")
+    p.add_argument(
+        "--started",
+        metavar="TIME",
+        help="when frame 0 was recorded, ISO 8601 in UTC; by default what the probe says",
+    )
     p.add_argument("--out-scores", required=True, metavar="TSV")
     p.add_argument("--out-events", required=True, metavar="TSV")
     p.add_argument("--out-json", required=True, metavar="JSON")
-    p.set_defaults(run=_localize_events)
 
 
 def _calibrate_locator(arguments: Namespace) -> None:
@@ -89,7 +105,7 @@ def _calibrate_locator(arguments: Namespace) -> None:
     for path, info, text in zip(arguments.scores, arguments.probes, arguments.events, strict=True):
         found = scores.read(path)
         probed = probe.read(info)
-        _require_end(path, found.bounds, info, probed.frames)
+        require_end(path, found.bounds, info, probed.frames)
         video = Video(Path(path).stem, path, "validation", events=parse_events(text, path))
         try:
             intervals = event_frames(video, probed)
@@ -136,25 +152,62 @@ def _calibrate_locator(arguments: Namespace) -> None:
 
 
 def _localize_events(arguments: Namespace) -> None:
+    localize_events(arguments)
+
+
+def localize_events(arguments: Namespace) -> list[dict[str, Any]]:
+    """Smooth a video's scores and write them and its events; the events as in the JSON file.
+
+    arguments: those of the command. Raises ArtifactError where the files do not fit each other.
+    """
+    import numpy as np
+
     from hhvad.artifacts import probe, scores
-    from hhvad.files import write_json, write_tsv
     from hhvad.localization import locator_file
 
     settings = locator_file.read(arguments.locator)
     found = scores.read(arguments.scores)
-    info = probe.read(arguments.probe)
-    _require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
-    smoothed, judged = settings.smooth(found.scores, found.bounds), settings.judged(found.bounds)
-    rows = zip(found.bounds.tolist(), found.scores.tolist(), smoothed.tolist(), strict=True)
-    write_tsv(
-        arguments.out_scores,
-        (*scores.COLUMNS, "smoothed", "anomalous"),
-        [
-            (i, start, end, score, smooth, int(i < judged and smooth > settings.tau))
-            for i, ((start, end), score, smooth) in enumerate(rows)
-        ],
-    )
-    events: list[dict[str, Any]] = [
+    info = with_start(probe.read(arguments.probe), arguments.started)
+    require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
+    smoothed = settings.smooth(found.scores, found.bounds)
+    taus = np.full(len(smoothed), settings.tau)
+    events = settings.events(found.scores, found.bounds)
+    return write_localization(arguments, settings, info, found, smoothed, taus, events)
+
+
+def write_localization(
+    arguments: Namespace,
+    settings: Locator,
+    info: Probe,
+    found: Segments,
+    smoothed: Floats,
+    taus: Floats,
+    events: Sequence[Event],
+    *,
+    ignored: Sequence[bool] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Write a video's smoothed scores [T] and its events, above thresholds taus [T]; the events.
+
+    ignored: which events are, where this can be; then taus are written, too. about: what the JSON
+    file says beside the events.
+    """
+    from hhvad.artifacts import scores
+    from hhvad.files import write_json, write_tsv
+
+    judged = settings.judged(found.bounds)
+    header: tuple[str, ...] = (*scores.COLUMNS, "smoothed", "anomalous")
+    values = zip(found.bounds.tolist(), found.scores.tolist(), smoothed.tolist(), strict=True)
+    table: list[tuple[Any, ...]] = [
+        (i, start, end, score, smooth, int(i < judged and smooth > tau))
+        for i, (((start, end), score, smooth), tau) in enumerate(zip(values, taus, strict=True))
+    ]
+    if ignored is not None:
+        header = (*header, "tau")
+        table = [(*row, tau) for row, tau in zip(table, taus.tolist(), strict=True)]
+    write_tsv(arguments.out_scores, header, table)
+    columns = ["start_frame", "end_frame", "start_seconds", "end_seconds", "peak_score"]
+    rows: list[dict[str, Any]] = [
         {
             "start_frame": event.start,
             "end_frame": event.end,
@@ -162,31 +215,49 @@ def _localize_events(arguments: Namespace) -> None:
             "end_seconds": info.times.until(event.end),
             "peak_score": event.peak,
         }
-        for event in settings.events(found.scores, found.bounds)
+        for event in events
     ]
-    columns = ("start_frame", "end_frame", "start_seconds", "end_seconds", "peak_score")
+    if ignored is not None:
+        columns.append("ignored")
+        rows = [{**row, "ignored": int(one)} for row, one in zip(rows, ignored, strict=True)]
     write_tsv(
         arguments.out_events,
         ("video", *columns),
-        [(arguments.video, *(event[name] for name in columns)) for event in events],
+        [(arguments.video, *(row[name] for name in columns)) for row in rows],
     )
     if info.started:
-        for event in events:
-            event["started_at"] = info.clock(event["start_seconds"])
+        for row in rows:
+            row["started_at"] = info.clock(row["start_seconds"])
     write_json(
         arguments.out_json,
         {
             "video": arguments.video,
             "fps": info.fps,
             "frames": info.frames,
+            **({"started": info.started} if info.started else {}),
             "method": arguments.method,
             "locator": settings.to_json(),
-            "events": events,
+            **(about or {}),
+            "events": rows,
         },
     )
+    return rows
 
 
-def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
+def with_start(info: Probe, text: str | None) -> Probe:
+    """The probe with the start that a file name gave, as ISO 8601, where it gave one."""
+    from datetime import datetime
+
+    from hhvad.clock import utc
+    from hhvad.errors import ConfigError
+
+    try:
+        return info if text is None else replace(info, started=utc(datetime.fromisoformat(text)))
+    except ValueError as error:
+        raise ConfigError(f"--started is {text!r}; it is a time as ISO 8601") from error
+
+
+def require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
     """The scored segments must be those of the probed video."""
     from hhvad.errors import ArtifactError
 

@@ -93,6 +93,13 @@ def add_commands(commands: Any) -> None:
             description=f"Have an encoder turn {option[2:]} into unit vectors, each one once.",
         )
         p.add_argument(option, required=True, type=Path, metavar=metavar)
+        if run is _embed_frames:
+            p.add_argument(
+                "--vectors",
+                required=True,
+                choices=("unit", "class"),
+                help="class: those of a multimodal model's vision encoder, as they are",
+            )
         if run is _embed_texts:
             p.add_argument("--field", required=True, help="of each line, with the text")
         _add_model(p)
@@ -259,7 +266,8 @@ def _complete_texts(arguments: argparse.Namespace) -> None:
 
 
 def _embed_frames(arguments: argparse.Namespace) -> None:
-    _embed(arguments, "frames", arguments.frames, "")
+    kind: Literal["frames", "class"] = "class" if arguments.vectors == "class" else "frames"
+    _embed(arguments, kind, arguments.frames, "")
 
 
 def _embed_texts(arguments: argparse.Namespace) -> None:
@@ -267,7 +275,10 @@ def _embed_texts(arguments: argparse.Namespace) -> None:
 
 
 def _embed(
-    arguments: argparse.Namespace, kind: Literal["frames", "texts"], source: Path, field: str
+    arguments: argparse.Namespace,
+    kind: Literal["frames", "class", "texts"],
+    source: Path,
+    field: str,
 ) -> None:
     from hhvad.mllm.tasks.embed import Request
 

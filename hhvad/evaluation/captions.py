@@ -37,7 +37,7 @@ _TOKEN = re.compile(
     | \b(?:can)(?=not\b)                                  # can not
     | [a-z0-9]+(?=n't\b) | n't\b | '(?:s|re|ve|ll|d|m)\b  # do n't, man 's
     | \d+(?:[.,:/]\d+)*(?:st|nd|rd|th|s)?\b               # 10,000 2.5 1980s
-    | [^\W_]+(?:[-/'&@_.][^\W_]+)*                        # well-known
+    | [^\W_]+(?:(?!'(?:s|re|ve|ll|d|m)\b)[-/'&@_.][^\W_]+)*  # well-known
     | \.{3} | [^\w\s]
     """,
     re.VERBOSE | re.IGNORECASE,

@@ -19,7 +19,10 @@ _YES = re.compile(r"\b(yes|abnormal\w*|anomal\w*|unusual|suspicious)\b", re.IGNO
 
 
 class Answer(NamedTuple):
-    """An answer, its reference, and whether its video is anomalous."""
+    """An answer, its reference, and whether its video is anomalous.
+
+    An event of an anomalous video may be ordinary: what the reference says of it comes first.
+    """
 
     level: str
     task: str
@@ -30,11 +33,13 @@ class Answer(NamedTuple):
 
 
 def states_anomaly(text: str) -> bool | None:
-    """Whether a sentence says that there is an anomaly, by its first clause; None: neither."""
-    first = re.split(r"[.;!?,]", text.strip(), maxsplit=1)[0]
-    if _NO.search(first):
-        return False
-    return True if _YES.search(first) else None
+    """Whether a text says that there is an anomaly, by the first clause that tells; else None."""
+    for clause in re.split(r"[.;!?,]", text):
+        if _NO.search(clause):
+            return False
+        if _YES.search(clause):
+            return True
+    return None
 
 
 def compare(answers: Sequence[Answer], *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
@@ -61,8 +66,11 @@ def _row(chosen: Sequence[Answer], bootstrap: int, seed: int) -> dict[str, Any]:
     row: dict[str, Any] = {"texts": len(chosen), "videos": len({one.video for one in chosen})}
     if chosen[0].task == "judgement":
         stated = [states_anomaly(one.text) for one in chosen]
-        pairs = zip(stated, chosen, strict=True)
-        means["accuracy"] = np.array([state is one.anomalous for state, one in pairs], float)
+        truth = [states_anomaly(one.reference) for one in chosen]
+        known = [
+            one.anomalous if true is None else true for true, one in zip(truth, chosen, strict=True)
+        ]
+        means["accuracy"] = np.array([s is t for s, t in zip(stated, known, strict=True)], float)
         row["unreadable"] = stated.count(None)
     sums = {name: items[:, None] for name, items in means.items()} | {"bleu": counts}
     videos = list(dict.fromkeys(one.video for one in chosen))

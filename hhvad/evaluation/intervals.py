@@ -55,6 +55,7 @@ def choose(
     *,
     fewest: int,
     share: bool = True,
+    level: float = 0.95,
 ) -> Interval:
     """The interval of a metric by the rules of KINDS, never one without width.
 
@@ -65,13 +66,13 @@ def choose(
     if not math.isfinite(value) or fewest < 2:
         return NO_INTERVAL
     if share and value in (0, 1):
-        return Interval(*edge(value, drawn[0] if value else drawn[1], fewest), "edge")
-    found = jackknife(value, without, fewest - 1) if share else None
+        return Interval(*edge(value, drawn[0] if value else drawn[1], fewest, level), "edge")
+    found = jackknife(value, without, fewest - 1, level) if share else None
     if found is not None:
         return Interval(*found, "jackknife")
     low, high = drawn
     if share and np.isfinite(without).all() and np.isin(without, (0, 1)).any():
-        ends = near_edge(value, 1 if (without == 1).any() else 0, fewest)
+        ends = near_edge(value, 1 if (without == 1).any() else 0, fewest, level)
         return Interval(*farther(ends, drawn), "near-edge")
     return Interval(low, high, "bootstrap") if high > low else NO_INTERVAL
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from hhvad import sheet
 from hhvad.artifacts import probe, scores
 from hhvad.errors import ArtifactError
 from hhvad.evaluation import evaluate
-from hhvad.files import read_tsv
+from hhvad.files import read_json, read_tsv
 from hhvad.localization.locator import Locator, shortest_event
 from hhvad.records import Event, Video
 
@@ -54,9 +54,26 @@ def report(
         resamples=resamples,
         seed=seed,
         left_out={"unlabelled": [video.video for video in videos if video.label is None]},
-        notes=[] if locator.calibrated else [fixed],
+        notes=[
+            *([] if locator.calibrated else [fixed]),
+            *_alarm_notes(locator, labelled, folders),
+        ],
     )
     return {"method": method, "locator": locator.to_json(), **result}
+
+
+def _alarm_notes(locator: Locator, labelled: Sequence[Video], folders: Folders) -> Iterator[str]:
+    """With which thresholds and settings the events were made, where these are not the usual."""
+    if locator.budget is not None:
+        yield (
+            f"each camera has a threshold of its own ({locator.how}); the tau above is that of an "
+            "unknown camera"
+        )
+    for video in labelled[:1]:
+        path = folders.events / f"{video.video}.json"
+        shown = read_json(path).get("alarms") if path.is_file() else None
+        if shown:
+            yield f"events are those that are shown: {shown}"
 
 
 def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> evaluate.Scored:
@@ -78,6 +95,7 @@ def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> e
     if video.events is not None:
         events = sheet.event_frames(video, info)
         annotated = evaluate.events_in(events, n_frames, interval)
+    taus = scores.read_taus(path)
     return evaluate.Scored(
         video=name,
         label=str(video.label),
@@ -89,6 +107,7 @@ def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> e
         raw=raw.scores[:judged],
         detected=_read_events(folders.events / f"{name}.tsv"),
         times=info.times,
+        taus=None if taus is None else taus[:judged],
     )
 
 
@@ -97,6 +116,7 @@ def _read_events(path: Path) -> tuple[Event, ...]:
         return tuple(
             Event(int(row["start_frame"]), int(row["end_frame"]), float(row["peak_score"]))
             for row in read_tsv(path, ("start_frame", "end_frame", "peak_score"))
+            if row.get("ignored") != "1"
         )
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}; delete it and rerun") from error

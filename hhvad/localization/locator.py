@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hhvad.errors import DataError
+from hhvad.localization.budget import Thresholds
 from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
@@ -178,7 +179,8 @@ class Locator:
     sigma counts segments. passes: how often scores are smoothed before they are compared with
     annotations; events come from one pass. tail: `drop` leaves a last segment that is shorter than
     the first one out of everything (its smoothed score is 0). how says where sigma and tau come
-    from; f1 is that of the validation videos, None where it was not calibrated.
+    from; f1 is that of the validation videos, None where it was not calibrated. budget: the
+    thresholds of cameras where they follow from a budget of alarms; tau is then the pooled one.
     """
 
     sigma: float
@@ -189,6 +191,7 @@ class Locator:
     how: str = ""
     passes: int = 1
     tail: str = "keep"
+    budget: Thresholds | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.sigma) and self.sigma > 0):
@@ -226,14 +229,38 @@ class Locator:
             values = self.smooth(values, bounds)
         return values
 
-    def events(self, scores: ArrayLike, segments: ArrayLike) -> list[Event]:
-        """The events of one video from its scores [T], not yet smoothed, and segments [T, 2]."""
+    def taus(self, count: int, camera: str | None = None, hours: ArrayLike | None = None) -> Floats:
+        """The threshold at each of `count` segments of a camera: [count].
+
+        hours [count]: the hour of the day (UTC) of each; None where it is not known. A camera that
+        the locator does not know has the pooled threshold.
+        """
+        if self.budget is None:
+            return np.full(count, self.tau)
+        return self.budget.of(camera).at(hours, count)
+
+    def events(
+        self,
+        scores: ArrayLike,
+        segments: ArrayLike,
+        camera: str | None = None,
+        hours: ArrayLike | None = None,
+    ) -> list[Event]:
+        """The events of one video from its scores [T], not yet smoothed, and segments [T, 2].
+
+        camera and hours [T] are as in `taus`.
+        """
         count = self.judged(segments)
-        return events(self.smooth(scores, segments)[:count], self.tau, np.asarray(segments)[:count])
+        smoothed = self.smooth(scores, segments)
+        taus = self.taus(len(smoothed), camera, hours)
+        return events(smoothed[:count], taus[:count], np.asarray(segments)[:count])
 
     def to_json(self) -> dict[str, Any]:
-        """What hhvad.localization.locator_file reads."""
-        return asdict(self)
+        """What hhvad.localization.locator_file reads; without a budget there is no such key."""
+        data = asdict(self)
+        if self.budget is None:
+            del data["budget"]
+        return data
 
 
 def _sums_above(bins: NDArray[np.intp], weights: Floats, count: int) -> Floats:
@@ -265,8 +292,8 @@ def _counts(
     return counts
 
 
-def events(smoothed: ArrayLike, tau: float, segments: ArrayLike | None = None) -> list[Event]:
-    """Runs of smoothed scores [T] above tau, in frames.
+def events(smoothed: ArrayLike, tau: ArrayLike, segments: ArrayLike | None = None) -> list[Event]:
+    """Runs of smoothed scores [T] above tau (a number, or [T]), in frames.
 
     segments [T, 2] are the frames [start, end) of each score, in order; without them a score is one
     frame. An event ends with a gap between segments.
@@ -282,8 +309,9 @@ def events(smoothed: ArrayLike, tau: float, segments: ArrayLike | None = None) -
     if (bounds[:, 1] <= bounds[:, 0]).any() or (bounds[1:, 0] < bounds[:-1, 1]).any():
         raise DataError("segments overlap, are empty or out of order")
     found: list[Event] = []
-    for (start, end), score in zip(bounds.tolist(), values.tolist(), strict=True):
-        if score <= tau:
+    taus = np.broadcast_to(np.asarray(tau, dtype=np.float64), values.shape).tolist()
+    for (start, end), score, limit in zip(bounds.tolist(), values.tolist(), taus, strict=True):
+        if score <= limit:
             continue
         if found and found[-1].end == start:
             found[-1] = Event(found[-1].start, end, max(found[-1].peak, score))

@@ -5,24 +5,27 @@ weights under the names of `InternVLForConditionalGeneration`. InternLM2 becomes
 `wqkv` is cut into the q heads of each group, then k, then v. Both rotate half of each head. Qwen2
 keeps its names. Nothing is computed but these cuts, so the numbers stay exactly the same.
 
-Config and safetensors are read and nothing else: no pickle, no code of the checkpoint.
+Config and safetensors are read and nothing else: no code of the checkpoint runs.
 """
 
 from __future__ import annotations
 
 import json
+import pickle  # nosec B403: for the name of an error; nothing is unpickled
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from hhvad.errors import ArtifactError, ConfigError, ModelError
 from hhvad.files import atomic_path, digest, write_json, write_text
+from hhvad.methods.scorer.network import check
 from hhvad.mllm.backbones.backbone import read_object
 from hhvad.mllm.engine import _quiet, _tokenizer
 from hhvad.mllm.weights import header
@@ -97,6 +100,30 @@ def convert(
         "image_token_id": image,
         "tokenizer": None if folder is None else str(folder),
     }
+
+
+def convert_scorer(source: Path, out: Path) -> int:
+    """Write the UR-DMU head of a .pth as safetensors; its number of parameters.
+
+    The file is read with weights-only loading, which runs nothing of it. Raises ModelError where it
+    cannot be read so, or holds other parameters.
+    """
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except (OSError, LookupError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{source}: cannot be read as plain tensors ({reason})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ModelError(f"{source}: is no set of named tensors")
+    named = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    check({name: tuple(tensor.shape) for name, tensor in named.items()}, str(source))
+    weights = {name: tensor.float().contiguous() for name, tensor in sorted(named.items())}
+    with atomic_path(out) as partial:
+        save_file(weights, partial)
+    return sum(tensor.numel() for tensor in weights.values())
 
 
 # --- config ---------------------------------------------------------------------------------------

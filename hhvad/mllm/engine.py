@@ -443,6 +443,29 @@ class Engine:
             progress=progress,
         )
 
+    def embed_class(
+        self,
+        frames: NDArray[np.uint8],
+        *,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """The vision encoder's class vectors [G, D] of frames [G, H, W, 3], as it gives them.
+
+        Frames run in their order, batch_size at a time. Raises ModelError for frames of a wrong
+        size, or where the encoder has no class token.
+        """
+        self.backbone.check_size(*frames.shape[1:3])
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(frames), batch_size):
+                block = np.ascontiguousarray(frames[start : start + batch_size])
+                values = self.backbone.pixels(self._move(torch.from_numpy(block))[None], self.dtype)
+                found.append(self.backbone.class_vectors(values[0]).float().cpu().numpy())
+                if progress is not None:
+                    progress(min(start + batch_size, len(frames)), len(frames))
+        return np.concatenate(found)
+
     def _voice(self) -> tuple[Tensor, set[int]]:
         """The output head, read when it is first needed, and the tokens that end an answer."""
         if self.folder is None:

@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,11 @@ def read_video(
         return None
     info = probe.read(results / "probe" / f"{name}.json")
     events: list[ViewerEvent] = []
+    started = info.started
     for method in scored:
-        events += read_events(results / "events" / method / f"{name}.json", method, name, info)
+        found, started = read_events(results / "events" / method / f"{name}.json", method, name)
+        events += found
+    info = replace(info, started=started)
     curves = {m: _curve(results / "localization" / m / f"{name}.tsv", info) for m in scored}
     annotated = None
     if video.events is not None:
@@ -128,18 +132,24 @@ def _curve(path: Path, info: Probe) -> Curve:
     return Curve(info.times.all_seconds(bounds), score, smoothed)
 
 
-def read_events(path: Path, method: str, video: str, info: Probe) -> list[ViewerEvent]:
-    """The events of one file of `localize-events`. Raises ArtifactError where it is not one."""
+def read_events(path: Path, method: str, video: str) -> tuple[list[ViewerEvent], str | None]:
+    """The events of one file of `localize-events`, and when frame 0 was recorded, where known.
+
+    Raises ArtifactError where it is no such file.
+    """
     data = read_json(path)
     try:
-        return [_event(entry, method, video, info) for entry in data["events"]]
-    except (KeyError, TypeError, ValueError) as error:
+        started = data.get("started")
+        if started is not None:
+            datetime.fromisoformat(started)
+        return [_event(entry, method, video) for entry in data["events"]], started
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{path}: not an events file of this hhvad ({error!r}); delete it and rerun"
         ) from error
 
 
-def _event(entry: dict[str, Any], method: str, video: str, info: Probe) -> ViewerEvent:
+def _event(entry: dict[str, Any], method: str, video: str) -> ViewerEvent:
     start, end, peak = (float(entry[k]) for k in ("start_seconds", "end_seconds", "peak_score"))
     if not all(map(math.isfinite, (start, end, peak))):
         raise ValueError("a number is not finite")
@@ -150,15 +160,13 @@ def _event(entry: dict[str, Any], method: str, video: str, info: Probe) -> Viewe
         end_frame=int(entry["end_frame"]),
         start_seconds=start,
         end_seconds=end,
-        started_at=wall_clock(info, start),
+        started_at=str(entry.get("started_at") or ""),
         peak_score=peak,
-        description=plain(str(entry.get("description") or "")),
+        description=plain(
+            ("Ignored: in the camera's ignored hours. " if entry.get("ignored") else "")
+            + str(entry.get("description") or "")
+        ),
     )
-
-
-def wall_clock(info: Probe, seconds: float) -> str:
-    """The wall clock that many seconds into a video as ISO 8601; '' where it is not known."""
-    return info.clock(seconds) or ""
 
 
 def plain(text: str) -> str:

@@ -231,7 +231,7 @@ rule unpack_locator:
     benchmark:
         "<benchmarks>/unpack_locator/{method}.tsv"
     wildcard_constraints:
-        method=one_of(STUDY.frozen),
+        method=one_of(m for m in STUDY.frozen if m not in STUDY.budgeted),
     conda:
         "../../envs/light.yaml"
     resources:

@@ -81,7 +81,10 @@ def test_the_commands(folder, tmp_path):
     assert found["unique"].tolist() == [0, 1, 0, 2]
     assert found["first"].tolist() == [0, 1, 3]
     assert found["cut"].tolist() == [False, False, True]
-    assert main(["embed-frames", "--frames", str(tmp_path / "f.h5"), *command]) == 0
+    assert (
+        main(["embed-frames", "--vectors", "unit", "--frames", str(tmp_path / "f.h5"), *command])
+        == 0
+    )
     found = hdf5.read(tmp_path / "out.h5", "vectors")
     assert found["indices"].tolist() == [0, 24, 72]
     assert found["vectors"].shape[0] == 3

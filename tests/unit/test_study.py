@@ -128,6 +128,7 @@ def test_words_of_a_command_line_become_the_keys_types(folder):
     ("key", "value", "parts"),
     [
         ("nonsense", 1, ["'nonsense' is unknown", "sampling"]),
+        ("start_pattern", "cam_%H", ["start_pattern", "%Y"]),
         ("sampling__frame", 8, ["'sampling.frame' is unknown", "frames_per_segment"]),
         ("sampling__frames_per_segment", 0, ["sampling.frames_per_segment", "0"]),
         ("sampling__frames_per_segment", "many", ["sampling.frames_per_segment", "many"]),

@@ -205,6 +205,10 @@ class Backbone(ABC):
     def encode(self, pixels: Tensor) -> Vision:
         """Normalised pixels [B, F, 3, H, W] to the embeddings of the visual tokens."""
 
+    def class_vectors(self, pixels: Tensor) -> Tensor:
+        """The vision encoder's class vectors [G, D] of normalised pixels [G, 3, H, W]."""
+        raise ModelError(f"{type(self).__name__}: its vision encoder has no class token")
+
     def positions(self, ids: Tensor, frames: int, height: int, width: int) -> Tensor:
         """Position ids of token ids [T], as the decoder takes them: [1, T] or [3, 1, T]."""
         return torch.arange(len(ids))[None]

@@ -48,3 +48,8 @@ class InternVL(Backbone):
         batch = len(pixels)
         features = self.model.get_image_features(pixels.flatten(0, 1))  # type: ignore[operator]
         return Vision(features.pooler_output.reshape(batch, -1, features.pooler_output.shape[-1]))
+
+    def class_vectors(self, pixels: Tensor) -> Tensor:
+        """The first token of the vision tower's last layer."""
+        hidden: Tensor = self.model.vision_tower(pixel_values=pixels).last_hidden_state  # type: ignore[operator]
+        return hidden[:, 0]

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What to embed: a file of frames, or the texts in one field of a JSONL file."""
+    """What to embed: a file of frames, or the texts in one field of a JSONL file.
 
-    kind: Literal["frames", "texts"]
+    class is frames, too: a multimodal model's class vectors, which are not of unit length.
+    """
+
+    kind: Literal["frames", "class", "texts"]
     source: str
     field: str  # of the texts' rows; empty for frames
     out: str
@@ -45,7 +48,7 @@ class Embed:
         from hhvad.artifacts.hdf5 import open_artifact
 
         request = Request(**message)
-        if request.kind == "frames":
+        if request.kind != "texts":
             with open_artifact(request.source, "frames") as (_, provenance):
                 return Job(request, provenance, [])
         file = texts.read(request.source)
@@ -80,11 +83,12 @@ class Embed:
         def progress(done: int, total: int) -> None:
             report({"event": "progress", "done": done, "total": total})
 
-        if job.request.kind == "frames":
+        if job.request.kind != "texts":
             file = hdf5.read(job.request.source, "frames", ("frames", "indices"))
             indices, places = np.unique(file["indices"].ravel(), return_index=True)
             frames = file["frames"].reshape(-1, *file["frames"].shape[2:])[places]
-            vectors = model.embed_frames(frames, batch_size=size, progress=progress)
+            embed = getattr(model, f"embed_{job.request.kind}")
+            vectors = embed(frames, batch_size=size, progress=progress)
             return {"vectors": vectors, "indices": indices.astype(np.int64)}
         known = {text: place for place, text in enumerate(dict.fromkeys(job.texts))}
         vectors, cut = model.embed_texts(list(known), batch_size=size, progress=progress)

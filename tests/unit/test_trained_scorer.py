@@ -1,0 +1,136 @@
+"""Holmes-VAU's trained scorer: the UR-DMU head in numpy, its conversion, its scores."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hhvad.artifacts import hdf5, scores
+from hhvad.cli import main
+from hhvad.errors import ConfigError, DataError, ModelError
+from hhvad.methods.scorer import network
+from hhvad.mllm.convert import convert_scorer
+
+
+def by_recipe(shared: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The vectors, and the weights that their README describes."""
+    vectors = dict(np.load(shared / "methods/urdmu_dev.npz"))
+    weights = {}
+    for i, (name, text) in enumerate(zip(vectors["names"], vectors["shapes"], strict=True)):
+        shape = ast.literal_eval(str(text))
+        values = np.random.default_rng([int(vectors["seed"]), i]).standard_normal(shape)
+        values *= 1 / np.sqrt(np.prod(shape[1:])) if len(shape) > 1 else 0.1
+        weights[str(name)] = (values + str(name).endswith("norm.weight")).astype(np.float32)
+    return vectors, weights
+
+
+def random_head(width: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(shape, generator=generator) / 10
+        for name, shape in network.shapes(width).items()
+    }
+
+
+def test_scores_are_those_of_the_official_head(shared: Path):
+    vectors, weights = by_recipe(shared)
+    for case in range(3):
+        found = network.score(weights, vectors[f"features_{case}"])
+        np.testing.assert_allclose(found, vectors[f"scores_{case}"], atol=1e-5)
+
+
+def test_the_official_head_has_as_many_parameters():
+    assert sum(int(np.prod(shape)) for shape in network.shapes(1024).values()) == 6_492_929
+
+
+def test_a_pth_is_converted_once(tmp_path: Path):
+    head = random_head(96)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in head.items()}}, tmp_path / "a.pth")
+    assert main(["convert-scorer", str(tmp_path / "a.pth"), str(tmp_path / "a.safetensors")]) == 0
+    read = network.read(tmp_path / "a.safetensors")
+    assert set(read) == set(head)
+    assert all(np.array_equal(read[name], head[name]) for name in head)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h.pop("cls_head.mlp.2.bias"), "'cls_head.mlp.2.bias' of the UR-DMU head is mis"),
+        (lambda h: h.update(extra=torch.zeros(1)), "'extra' is none of a UR-DMU head"),
+        (
+            lambda h: h.update({"cls_head.mlp.2.bias": torch.zeros(2)}),
+            r"has shape \[2\], not \[1\]",
+        ),
+        (lambda h: h.update(extra=3), "no set of named tensors"),
+    ],
+)
+def test_other_parameters_are_refused(tmp_path: Path, change, message):
+    head = random_head(8)
+    change(head)
+    torch.save(head, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=message):
+        convert_scorer(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_nothing_in_a_pth_is_run(tmp_path: Path):
+    torch.save({"path": Path("x")}, tmp_path / "a.pth")  # a class, not a tensor
+    with pytest.raises(ModelError, match="cannot be read as plain tensors"):
+        convert_scorer(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    (tmp_path / "b.pth").write_text("text")
+    with pytest.raises(ModelError, match="cannot be read as plain tensors"):
+        convert_scorer(tmp_path / "b.pth", tmp_path / "a.safetensors")
+
+
+def test_vectors_of_another_width_are_refused():
+    head = {name: values.numpy() for name, values in random_head(8).items()}
+    with pytest.raises(DataError, match=r"the scorer reads \[frames, 8\]"):
+        network.score(head, np.zeros((3, 9), np.float32))
+
+
+def test_from_a_real_clip_to_scores(shared: Path, tmp_path: Path):
+    clip = str(shared / "clips/car_accident.mp4")
+    probe, frames = f"--probe={tmp_path / 'p.json'}", tmp_path / "f.h5"
+    common = ["--video=v", f"--path={clip}", "--timeout=60"]
+    assert main(["probe-video", *common, f"--out={tmp_path / 'p.json'}"]) == 0
+    words = ["--view=grid", "--frames-per-segment=1", "--segment-length=16", "--threads=1"]
+    words += ["--size", "56", "56", probe, f"--out={frames}"]
+    assert main(["sample-frames", *common, *words]) == 0
+    model = ["--model=demo", "--model-name=demo", "--revision=", "--dtype=float32", "--device=cpu"]
+    model += [
+        "--batch-size=3",
+        "--threads=1",
+        "--commit-file=none",
+        "--resident=no",
+        "--idle-timeout=9",
+    ]
+    out = tmp_path / "v.h5"
+    embed = ["embed-frames", "--vectors=class", f"--frames={frames}", *model, f"--out={out}"]
+    assert main(embed) == 0
+    vectors = hdf5.read(out, "vectors", ("vectors",))["vectors"]
+    assert vectors.shape == (8, 96)
+    torch.save(random_head(96), tmp_path / "a.pth")
+    convert_scorer(tmp_path / "a.pth", tmp_path / "a.safetensors")
+    head = [f"--weights={tmp_path / 'a.safetensors'}", "--stride=16", probe]
+    assert main(["score-vectors", f"--vectors={out}", *head, f"--out={tmp_path / 's.tsv'}"]) == 0
+    found = scores.read(tmp_path / "s.tsv")
+    assert found.bounds[-1].tolist() == [112, 120]
+    wanted = network.score(network.read(tmp_path / "a.safetensors"), vectors)
+    np.testing.assert_allclose(found.scores, wanted, atol=1e-6)
+
+
+def test_weights_that_are_not_there_are_refused(tmp_path: Path):
+    from study import make_study
+
+    from hhvad.study import Study
+
+    study = make_study(tmp_path / "study")
+    config = study.config
+    config["videos"] = str(study.folder / "config/videos.tsv")
+    config["methods"] = {"scorer": {"kind": "scorer", "model": "demo", "weights": "absent"}}
+    with pytest.raises(ConfigError, match=r"methods.scorer.weights: absent is no file"):
+        Study.load(config, [])
