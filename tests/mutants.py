@@ -80,7 +80,7 @@ def faulty(tree: ast.Module, number: int) -> tuple[ast.Module, int]:
 
 def passes(folder: Path, tests: list[str]) -> bool:
     """Whether the tests pass with the package in `folder`; one that hangs has noticed."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-P", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
     command += [f"{UNIT}/{name}.py" for name in tests]
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
