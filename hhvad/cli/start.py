@@ -26,8 +26,8 @@ def add_commands(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         help="run a study and print what was found",
-        description="Run the workflow here with Snakemake, and print what was found. Options that "
-        "are not listed go to Snakemake, as --dry-run or --cores 4.",
+        description="Run the workflow here with Snakemake, and print what was found. What "
+        "stands behind -- goes to Snakemake: hhvad run -- --dry-run.",
     )
     run.add_argument(
         "--config", metavar="YAML", help="by default the one config in config/, or the demo"

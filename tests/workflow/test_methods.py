@@ -17,7 +17,7 @@ Jobs = Counter[tuple[str, str]]
 METHODS = {"headhunt", "lavad", "zero-shot", "motion"}
 AFTER_SCORES = {
     "calibrate_locator", "localize_events", "report_metrics", "plot_video", "plot_curves",
-    "build_viewer", "all",
+    "build_viewer", "compare_methods", "all",
 }  # fmt: skip
 AFTER_RATINGS = {"refine_scores"} | AFTER_SCORES
 AFTER_SUMMARIES = {"ask_ratings", "complete_texts", "read_ratings"} | AFTER_RATINGS
