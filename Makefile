@@ -1,6 +1,6 @@
 # make demo: the whole method on real video files.  make test: the proof.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench slurm-profile clean
+.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench sbom slurm-profile clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,9 @@ help:
 	@echo "make test   install with the test extras, lint, run every test"
 	@echo "make venv   the environment only"
 	@echo "make faults  kill, damage and lie to it for twenty minutes; ends in a table"
+	@echo "make mutants  put small faults into the package and count those that the tests notice"
 	@echo "make bench  the figures of benchmarks/"
+	@echo "make sbom   what is installed, as CycloneDX, in sbom.json"
 	@echo "make slurm-profile  install profiles/slurm for you, so that snakemake --profile slurm finds it"
 	@echo "make clean  remove results, logs and caches (keeps $(VENV))"
 
@@ -25,6 +27,7 @@ venv: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hhvad needs Python >= 3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch)
 	$(PIP) --editable .
 	@touch $@
 
@@ -48,6 +51,7 @@ lint: venv-test
 	$(BIN)/lint-imports --no-cache
 	$(RUN) snakefmt --check Snakefile rules workflow/Snakefile
 	$(RUN) snakemake --lint
+	$(BIN)/hadolint envs/Dockerfile
 	$(BIN)/bandit --quiet --recursive --severity-level medium hhvad
 
 unit: venv-test
@@ -63,8 +67,18 @@ fault-test: venv-test
 faults: venv-test
 	$(RUN) HHVAD_FAULTS=long pytest --quiet tests/faults
 
+# Small faults in the package, one at a time: the tests should notice. docs/mutants.md has the survivors.
+mutants: venv-test
+	$(RUN) OMP_NUM_THREADS=1 python tests/mutants.py
+
 bench: venv
 	$(RUN) benchmarks/run
+
+# What is installed, for those who must list it.
+sbom: venv
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/pip --disable-pip-version-check install --quiet cyclonedx-bom==7.5.0
+	build/sbom/bin/cyclonedx-py environment $(VENV) --output-file sbom.json
 
 # What you filled in there stays yours: a profile that is there is not written over.
 slurm-profile:

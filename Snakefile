@@ -50,7 +50,17 @@ include: "rules/methods/lavad.smk"
 include: "rules/methods/lavad_ablate.smk"
 include: "rules/methods/zero_shot.smk"
 include: "rules/locate.smk"
+
+
+if STUDY.alarmed:
+
+    include: "rules/alarms.smk"
+
+
+include: "rules/describe_inputs.smk"
+include: "rules/describe.smk"
 include: "rules/report.smk"
+include: "rules/compare.smk"
 include: "rules/viewer.smk"
 include: "rules/train.smk"
 
@@ -69,7 +79,7 @@ wildcard_constraints:
     size=r"[0-9]+x[0-9]+",
     reader=one_of(readers_of_frames(STUDY)),
     stride=r"[0-9]+",
-    view=r"video|segments",
+    view=r"video|video-but-last|segments",
     split=r"validation|test",
 
 
@@ -104,21 +114,26 @@ localrules:
     score_zero_shot,
     calibrate_locator,
     localize_events,
+    sample_focus,
+    report_descriptions,
     report_metrics,
     plot_curves,
+    compare_methods,
     plot_heads,
     plot_features,
     plot_video,
     build_viewer,
 
 
-# Scores, events and a figure of every test video; metrics where there are annotations.
+# Scores, events and a figure of every test video; metrics where there are annotations; sentences
+# where the config has a section `describe`.
 rule all:
     default_target: True
     input:
         annotations="<results>/annotations/test.tsv",
         results=results_of_methods,
         videos=figures_of_test_videos,
+        descriptions=descriptions_of_test_videos,
         deleted=deleted_results,
         viewer="<results>/viewer",
 

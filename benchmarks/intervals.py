@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, on simulated videos.
 
-    python benchmarks/intervals.py [--draws 400] [--resamples 200] [--seed 0]
+    python benchmarks/intervals.py [--draws 400] [--resamples 200] [--seed 0] [--videos 15 30 100]
 
 Half of the videos are abnormal, each with one event. A segment's score is a shift of its video
 (standard deviation: 0, 1 or 2 times that of the noise), noise, and a step where it is anomalous,
@@ -99,10 +99,7 @@ def one_draw(videos, statistics, abnormal, arguments, seed):
         for method in "ab":
             key = f"{name} {method}"
             value, *drawn, _ = estimates[key]
-            degrees = (videos if name == "auc" else fewest) - 1
-            ends[method] = intervals.choose(
-                value, without[key], drawn, degrees=degrees, fewest=fewest
-            )
+            ends[method] = intervals.choose(value, without[key], drawn, fewest=fewest)
         found[name] = (*ends["a"], *estimates[f"{name} a"][1:3])
         difference = None
         if all(one.kind != "none" for one in ends.values()):
@@ -122,6 +119,7 @@ def main():
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--videos", type=int, nargs="+", default=VIDEOS)
     arguments = parser.parse_args()
     names = [f"{name}{suffix}" for suffix in ("", " a - b") for name in METRICS]
     started = time.process_time()
@@ -130,7 +128,7 @@ def main():
     print("|" + "---|" * (len(names) + 4), flush=True)
     truths = {}
     worst = dict.fromkeys(names, 1.0)
-    for videos, target, shift in product(VIDEOS, AUCS, SHIFTS):
+    for videos, target, shift in product(arguments.videos, AUCS, SHIFTS):
         abnormal = videos // 2
         case = (abnormal / videos, target, shift)
         if case not in truths:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from hhvad.errors import ModelError
+from hhvad.files import read_text, write_text
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 DEMOS = {"demo": "model", "demo-clip": "clip", "demo-llm": "llm"}  # name -> folder in hhvad/demo
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _LOADED = {".json", ".safetensors", ".jinja", ".txt", ".model"}
 _SAMPLED = 64 * 2**20  # bytes; from larger safetensors files only samples are read
 _MAX_HEADER = 100 * 2**20  # bytes; the limit of the safetensors format
@@ -46,6 +48,47 @@ def resolve(model: str) -> str:
             f"model.path is {model!r}, but this installation lacks it; install hhvad again"
         )
     return str(folder)
+
+
+def pinned(model: str, revision: str | None, file: Path) -> str | None:
+    """The commit of a hub id that a study works with: looked up once, then what `file` says.
+
+    A checkpoint folder has none: the revision is returned as it is. A revision that is a commit
+    stands for itself. Raises ModelError where neither the hub nor its cache knows the revision, or
+    the file is of another one.
+    """
+    if is_folder(model) or (revision and _COMMIT.fullmatch(revision)):
+        return revision
+    head = f"{model} {revision or 'main'} "
+    if not file.is_file():
+        write_text(file, f"{head}{_look_up(model, revision)}\n")
+    found = read_text(file)
+    commit = found.removeprefix(head).strip()
+    if not found.startswith(head) or not _COMMIT.fullmatch(commit):
+        raise ModelError(
+            f"{file} holds {found.strip()[:120]!r}, but {model} is wanted at revision "
+            f"{revision or 'main'}: delete the file to look its commit up again"
+        )
+    return commit
+
+
+def _look_up(model: str, revision: str | None) -> str:
+    """The commit of a hub id's revision, from the hub or else from the cache of an earlier load."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return str(HfApi().model_info(model, revision=revision).sha)
+    except (OSError, HfHubHTTPError) as error:  # OSError: no network, or HF_HUB_OFFLINE
+        cached = try_to_load_from_cache(model, "config.json", revision=revision)
+        if isinstance(cached, str):
+            return Path(cached).parent.name
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{model}: the hub does not say which commit revision {revision or 'main'} is "
+            f"({reason}): check the id and the network, set models.NAME.revision to a commit, or "
+            "download the model and give its folder"
+        ) from error
 
 
 def stamp(model: str) -> str:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from hhvad.clock import parts
 from hhvad.errors import ArtifactError, ConfigError
 from hhvad.files import read_text
 
@@ -58,9 +59,26 @@ class Model(Section):
         description="Checkpoint folder, Hugging Face hub id, or a tiny model that comes with "
         "hhvad: `demo` (multimodal), `demo-clip` (encoder) or `demo-llm`."
     )
-    revision: str | None = Field(None, description="Commit or tag of a hub id.")
+    revision: str | None = Field(
+        None,
+        description="Commit or tag of a hub id. What is no commit is looked up once per study, and "
+        "kept in `results/STUDY/models/NAME.commit`.",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Number format of the weights; auto is the checkpoint's."
+        "auto",
+        description="Number format of the weights; auto is the checkpoint's, but float32 on a CPU "
+        "that has no instructions for it and enough memory. The log and the provenance say which "
+        "and why.",
+    )
+    times: Literal["video", "fixed"] = Field(
+        "video",
+        description="When frames are shown, as Qwen3-VL reads it in a capture: the video's true "
+        "times, from the start of the segment, or two frames per second.",
+    )
+    outer_marks: bool = Field(
+        False,
+        description="Whether Qwen3-VL reads the marks of a video around the marks of its frames, "
+        "as transformers from 5.12 on writes them.",
     )
     size: Size | None = Field(
         None, description="Height and width of its frames; by default `sampling.size`."
@@ -113,6 +131,89 @@ class Compute(Section):
     )
 
 
+class Floor(Section):
+    """What is added to every score before frames are chosen by it."""
+
+    kind: Literal["share", "absolute"] = Field(
+        "share",
+        description="share of the mass of all scores, or absolute per dense frame (the paper's).",
+    )
+    value: Annotated[float, Field(ge=0)] = Field(
+        0.2, description="Below 1 for a share; the paper's absolute floor is 0.1."
+    )
+
+
+class Focus(Section):
+    """Which frames a description looks at: more of them where scores are high."""
+
+    scores: Id | None = Field(
+        None,
+        description="The method whose scores choose the frames; by default the one whose events "
+        "are described.",
+    )
+    frames: Annotated[int, Field(ge=1, le=256)] = Field(
+        12, description="N, the frames of each clip, each event and the whole video."
+    )
+    floor: Floor = Floor()
+    distinct: bool = Field(True, description="No frame twice; false is the paper's.")
+
+
+class Questions(Section):
+    """What is asked of a clip, and the three questions to an event and a video."""
+
+    clip: Text = Field(
+        "Describe in one sentence what happens in these frames.",
+        description="Asked of each clip.",
+    )
+    judgement: Text = Field(
+        "Does anything abnormal happen in this video? Answer yes or no.",
+        description="Asked of each event and video: whether anything is wrong, yes or no. The "
+        "model is not told what the detector found.",
+    )
+    description: Text = Field(
+        "Describe what happens in this video: who does what, and where.",
+        description="Asked of each event and video.",
+    )
+    analysis: Text = Field(
+        "Explain what in this video is abnormal, or why everything in it is ordinary.",
+        description="Asked of each event and video.",
+    )
+    parts: Text = Field(
+        "What was seen in its parts, in order of time:",
+        description="Stands before the texts of the lower level, behind the question.",
+    )
+
+
+class Describe(Section):
+    """Sentences beside events: clips, events and whole test videos, described by a model."""
+
+    model: Id = Field(description="Name in `models` of the multimodal model that looks.")
+    llm: Id | None = Field(
+        None,
+        description="Name in `models` of who reads, where `hierarchy` is texts; by default the "
+        "text part of `model`.",
+    )
+    method: Id | None = Field(
+        None, description="The method whose events are described; by default the first."
+    )
+    hierarchy: Literal["joint", "frames", "texts"] = Field(
+        "joint",
+        description="What events and videos are described from: their frames and the texts of the "
+        "level below, their frames alone, or those texts alone.",
+    )
+    clip_seconds: Annotated[float, Field(gt=0)] = Field(5.0, description="The longest clip.")
+    margin_seconds: Annotated[float, Field(ge=0)] = Field(
+        2.0, description="What is shown before and after an event."
+    )
+    merge_seconds: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Events nearer than this are described as one."
+    )
+    focus: Focus = Focus()
+    system: str = Field("", description="System message before every question.")
+    questions: Questions = Questions()
+    max_tokens: Count = Field(128, description="Tokens of the longest answer.")
+
+
 class Metrics(Section):
     """How scores are compared with annotations."""
 
@@ -159,6 +260,12 @@ class Config(Section):
         "the config file without its suffix.",
     )
     videos: str = Field(description="The sample sheet, tab-separated, one row per video.")
+    start_pattern: str | None = Field(
+        None,
+        description="How a video's file name tells when its recording started, as in "
+        "`cam1_%Y%m%d-%H%M%S`; UTC unless `%z` is in it (docs/video.md). By default, and for names "
+        "that do not fit, the file's creation time, where it has one.",
+    )
     models: dict[Id, Model] = Field(
         {}, description="Named checkpoints; methods refer to them by name."
     )
@@ -167,6 +274,9 @@ class Config(Section):
         "is shown first."
     )
     dataset: str = Field("none", description="Whose published numbers to print beside the result.")
+    describe: Describe | None = Field(
+        None, description="Describes events in sentences; by default nothing is described."
+    )
     sampling: Sampling = Sampling()
     compute: Compute = Compute()
     metrics: Metrics = Metrics()
@@ -183,6 +293,16 @@ class Config(Section):
                 "instead (config/README.md)"
             )
         return data
+
+    @field_validator("start_pattern")
+    @classmethod
+    def _pattern(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                parts(pattern)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return pattern
 
     @field_validator("methods")
     @classmethod

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from hhvad.artifacts.probe import Probe
 
-SPLITS = ("calibration", "validation", "test")
+SPLITS = ("calibration", "validation", "test", "reference")
+ONE_CAMERA = "default"  # the camera of a video whose row names none
 LABELS = ("normal", "anomaly")
 
 
@@ -50,6 +51,7 @@ class Video:
 
     label is None for an unlabelled video (scored and localised, left out of the metrics); events
     is None when the video has no frame annotation, () when it is annotated as having none.
+    Videos of one camera share a threshold where it follows from a budget of alarms.
     """
 
     video: str
@@ -58,6 +60,7 @@ class Video:
     label: str | None = None
     category: str = ""
     events: tuple[Interval, ...] | None = None
+    camera: str = ONE_CAMERA
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@
 |---|---|
 | video | unique id: letters, digits and `. _ = # -`, starting with a letter or digit |
 | path | the video file, relative to the working directory or absolute |
-| split | calibration, validation or test |
-| label | normal, anomaly, or empty: unlabelled (test only; scored, but not in the metrics) |
+| split | calibration, validation, test or reference (ordinary footage, for a budget of alarms) |
+| label | normal, anomaly, or empty: unlabelled (test, scored but not in the metrics; reference) |
 | category | free text, for the metrics per category |
 | events | `start-end;start-end`: anomalous frames [start, end), or seconds as `1.5s-3s` |
+| camera | optional: which camera it is of, an id like that of a video |
 
 A normal video has no events. An anomalous one without events is labelled for the whole video only:
 enough for calibration, not for validation, nor for the frame metrics of the test split.
@@ -15,6 +16,8 @@ enough for calibration, not for validation, nor for the frame metrics of the tes
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -22,13 +25,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hhvad.errors import ArtifactError, SheetError
-from hhvad.files import parse_tsv, read_text
-from hhvad.records import LABELS, SPLITS, Interval, Video
+from hhvad.files import parse_tsv, read_text, write_text
+from hhvad.records import LABELS, ONE_CAMERA, SPLITS, Interval, Video
 
 if TYPE_CHECKING:  # a light start imports no numpy
     from hhvad.artifacts.probe import Probe
 
 COLUMNS = ("video", "path", "split", "label", "category", "events")
+OPTIONAL = ("camera",)
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=#-]*")
 _EVENT = re.compile(r"(\d+(?:\.\d+)?)(s?)-(\d+(?:\.\d+)?)(s?)")
 
@@ -39,12 +43,27 @@ def read(path: str | Path) -> list[Video]:
     Raises SheetError that names the file, the video, the column and the value.
     """
     try:
-        rows = parse_tsv(path, _tidy(path, read_text(path)), COLUMNS)
+        text = read_text(path)
+    except ArtifactError as error:
+        raise SheetError(str(error)) from error
+    videos = _rows(path, text)
+    if not videos:
+        raise SheetError(f"{path}: the sheet has no videos; add a row for each")
+    return videos
+
+
+def read_rows(path: str | Path) -> list[Video]:
+    """As read, of a sheet that may be absent, empty or a header alone."""
+    text = read_text(path) if Path(path).exists() else ""
+    return _rows(path, text) if text.strip() else []
+
+
+def _rows(path: str | Path, text: str) -> list[Video]:
+    try:
+        rows = parse_tsv(path, _tidy(path, text), COLUMNS)
     except ArtifactError as error:
         raise SheetError(f"{error} (a sheet has the columns {' '.join(COLUMNS)})") from error
     videos = [_video(path, number, row) for number, row in enumerate(rows, start=2)]
-    if not videos:
-        raise SheetError(f"{path}: the sheet has no videos; add a row for each")
     # Compared without case: two ids that differ in case are one file on some file systems.
     counts = Counter(v.video.lower() for v in videos)
     repeated = [v.video for v in videos if counts[v.video.lower()] > 1]
@@ -75,29 +94,29 @@ def _tidy(path: str | Path, text: str) -> str:
 
 def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
     where = f"{path}: line {number}"
-    unknown = [name for name in row if name not in COLUMNS]
+    known = (*COLUMNS, *OPTIONAL)
+    unknown = [name for name in row if name not in known]
     if unknown:
-        raise SheetError(f"{where}: column {unknown[0]!r} is unknown; known: {' '.join(COLUMNS)}")
-    value = {name: row[name].strip() for name in COLUMNS}
+        raise SheetError(f"{where}: column {unknown[0]!r} is unknown; known: {' '.join(known)}")
+    value = {name: row.get(name, "").strip() for name in known}
     value["label"] = value["label"].lower()
     name = value["video"]
     check_id(name, where)
+    if value["camera"]:
+        check_id(value["camera"], where, "camera")
     where = f"{where} (video {name})"
-    if not value["path"]:
-        raise SheetError(f"{where}: path is empty; give the video file")
-    if any(ord(char) < 32 for char in value["path"]):
-        raise SheetError(f"{where}: path {value['path']!r} holds a control character")
-    if set("{}<>") & set(value["path"]):
-        raise SheetError(
-            f"{where}: path {value['path']!r} holds one of {{ }} < >, which mean something to "
-            "Snakemake; rename the file, or link to it"
-        )
+    check_path(value["path"], where)
     if value["split"] not in SPLITS:
         raise SheetError(f"{where}: split is {value['split']!r}; it is one of {', '.join(SPLITS)}")
     if value["label"] not in (*LABELS, ""):
         raise SheetError(f"{where}: label is {value['label']!r}; it is normal, anomaly or empty")
     label = value["label"] or None
-    if label is None and value["split"] != "test":
+    if value["split"] == "reference" and label == "anomaly":
+        raise SheetError(
+            f"{where}: label is anomaly, but reference footage is taken to be ordinary; leave the "
+            "label empty, or move the video to another split"
+        )
+    if label is None and value["split"] not in ("test", "reference"):
         raise SheetError(f"{where}: label is empty; {value['split']} videos need normal or anomaly")
     if value["events"] and label != "anomaly":
         raise SheetError(
@@ -113,18 +132,72 @@ def _video(path: str | Path, number: int, row: dict[str, str]) -> Video:
         label=label,
         category=value["category"],
         events=events if annotated else None,
+        camera=value["camera"] or ONE_CAMERA,
     )
 
 
-def check_id(name: str, where: str) -> None:
+def check_id(name: str, where: str, what: str = "video") -> None:
     """Refuse an id that could not be a file name, a wildcard and a shell word at once."""
     if not ID.fullmatch(name) or len(name) > 200:
         suggestion = re.sub(r"[^A-Za-z0-9._=#-]+", "_", name).strip("._=#-")
-        suggestion = suggestion[:200] or "video-1"
+        suggestion = suggestion[:200] or f"{what}-1"
         raise SheetError(
-            f"{where}: video is {name!r}; an id has letters, digits and . _ = # - only, and starts "
-            f"with a letter or digit: {suggestion!r} would do"
+            f"{where}: {what} is {name!r}; an id has letters, digits and . _ = # - only, and "
+            f"starts with a letter or digit: {suggestion!r} would do"
         )
+
+
+def check_path(path: str, where: str) -> None:
+    """Refuse a path that could not be a cell of the sheet and an input of Snakemake."""
+    if not path:
+        raise SheetError(f"{where}: path is empty; give the video file")
+    if any(ord(char) < 32 for char in path) or len(path.splitlines()) > 1:
+        raise SheetError(f"{where}: path {path!r} holds a control character; rename the file")
+    if set("{}<>") & set(path):
+        raise SheetError(
+            f"{where}: path {path!r} holds one of {{ }} < >, which mean something to "
+            "Snakemake; rename the file, or link to it"
+        )
+
+
+def path_cell(path: str, where: str) -> str:
+    """A file's path as the sheet can hold it: a blank at its start would be taken away.
+
+    Raises SheetError where no form of it reads back as the same file.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise SheetError(f"{where}: its name is not UTF-8; rename the file") from error
+    cell = path if path == path.lstrip() else f"./{path}"
+    if cell != cell.rstrip():
+        raise SheetError(f"{where}: its name ends with a blank; rename the file")
+    check_path(cell, where)
+    return cell
+
+
+def cells(video: Video) -> tuple[str | None, ...]:
+    """A row as it is written, in the order of COLUMNS."""
+    events = format_events(video.events)
+    return video.video, video.path, video.split, video.label, video.category, events
+
+
+def append(path: str | Path, videos: Sequence[Video]) -> None:
+    """Add rows to a sheet, which may be absent or empty; its own lines and columns stay.
+
+    Raises SheetError where the result could not be read.
+    """
+    text = read_text(path) if Path(path).exists() else ""
+    if not text.strip():
+        text = "\t".join(COLUMNS) + "\n"
+    header = next(csv.reader([text.splitlines()[0]], delimiter="\t"))
+    rows = [dict(zip(COLUMNS, cells(video), strict=True)) for video in videos]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
+    writer.writerows([row.get(column) for column in header] for row in rows)
+    text = (text if text.endswith("\n") else text + "\n") + buffer.getvalue()
+    _rows(path, text)
+    write_text(path, text)
 
 
 def parse_events(text: str, where: str = "events") -> tuple[Interval, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hhvad import checkpoint, registry, sheet
-from hhvad.config import Config, Model, Prompts, parse, read_yaml
+from hhvad.config import Config, Describe, Model, Prompts, parse, read_yaml
 from hhvad.errors import ConfigError, SheetError
 from hhvad.files import digest
 from hhvad.localization.locator import shortest_event
@@ -43,6 +43,7 @@ class Frozen:
     prompt: str
     text: Prompt
     experts: tuple[HeadId, ...]
+    cameras: tuple[str, ...] = ()  # those that have a threshold of their own
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,11 @@ class Study:
 
     @cached_property
     def asked(self) -> list[str]:
-        """The models that some method asks."""
-        return list(dict.fromkeys(m for one in self.methods.values() for m in one.asks.values()))
+        """The models that some method or a description asks."""
+        models = [model for one in self.methods.values() for model in one.asks.values()]
+        if self.describe:
+            models += [self.describe.model, *filter(None, [self.describe.llm])]
+        return list(dict.fromkeys(models))
 
     @property
     def folders(self) -> dict[str, str]:
@@ -135,6 +139,22 @@ class Study:
     def of(self, *kinds: type[Method]) -> list[str]:
         """The methods of these kinds by name."""
         return [name for name, method in self.methods.items() if isinstance(method, kinds)]
+
+    @cached_property
+    def budgeted(self) -> list[str]:
+        """The methods whose threshold follows from a budget of alarms."""
+        return [name for name, method in self.methods.items() if method.locator.kind == "budget"]
+
+    @cached_property
+    def alarmed(self) -> list[str]:
+        """The methods whose events depend on the camera, or are not just runs above tau."""
+        return [
+            name
+            for name, method in self.methods.items()
+            if method.locator.kind == "budget"
+            or method.locator.shapes_events
+            or (name in self.frozen and self.frozen[name].cameras)
+        ]
 
     def split(self, name: str) -> list[str]:
         """The ids of a split's videos, sorted."""
@@ -206,6 +226,16 @@ class Study:
             for captioner in self.lavad(name).captioners
         }
 
+    @property
+    def describe(self) -> Describe | None:
+        """How events are described; None where they are not."""
+        return self.config.describe
+
+    @property
+    def described(self) -> str | None:
+        """The method whose events are described."""
+        return None if self.describe is None else self.describe.method or next(iter(self.methods))
+
     @cached_property
     def exact_frames(self) -> dict[str, Lavad]:
         """By the name of the frames of exact windows, a method that has them."""
@@ -215,7 +245,8 @@ class Study:
     @cached_property
     def multimodal(self) -> list[str]:
         """The models that are shown frames and asked about them."""
-        return list(dict.fromkeys(model for model, _ in [*self.prompts, *self.captions]))
+        models = [model for model, _ in [*self.prompts, *self.captions]]
+        return list(dict.fromkeys([*models, *([self.describe.model] if self.describe else [])]))
 
     def segment_length(self, method: str) -> int:
         """The frames to which one score of a method applies."""
@@ -247,6 +278,10 @@ class Study:
         prompts = [prompt for (name, _), prompt in self.prompts.items() if name == model]
         captions = [caption for (name, _), caption in self.captions.items() if name == model]
         frames = [self.config.sampling.frames_per_segment for _ in prompts]
+        if self.describe and self.describe.model == model:
+            asked = self.describe.questions.model_dump(exclude={"parts"}).values()
+            prompts += [Prompt(text, self.describe.system) for text in asked]
+            frames.append(self.describe.focus.frames)
         return {
             "dtype": self.models[model].dtype,
             "device": self.config.compute.device,
@@ -272,6 +307,7 @@ class Study:
                 self._check_headhunt(name)
             if isinstance(self.methods[name], Lavad):
                 self._check_lavad(name)
+        self._check_describe()
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]
         if needing:
@@ -282,6 +318,7 @@ class Study:
                 "scaled on them; add rows"
             )
         yield from self._check_validation()
+        yield from self._check_cameras()
         yield from self._check_demo()
         yield from self._check_gpu()
 
@@ -303,7 +340,7 @@ class Study:
                 raise ConfigError(f"{key}.{role} is {model!r}; it must be one of {known}")
         for grid in ("sigmas", "taus"):
             values = getattr(method.locator, grid)
-            if values.last < values.first:
+            if not isinstance(values, str) and values.last < values.first:
                 raise ConfigError(
                     f"{key}.locator.{grid}.last is {values.last}, below first {values.first}"
                 )
@@ -367,6 +404,25 @@ class Study:
                     "weights, or calibrate again"
                 )
 
+    def _check_describe(self) -> None:
+        """Its models and methods are configured."""
+        if self.describe is None:
+            return
+        settings, key = self.describe, f"{self.source}: describe"
+        for name, value, known in (
+            ("model", settings.model, self.models),
+            ("llm", settings.llm, self.models),
+            ("method", settings.method, self.methods),
+            ("focus.scores", settings.focus.scores, self.methods),
+        ):
+            if value is not None and value not in known:
+                raise ConfigError(
+                    f"{key}.{name} is {value!r}; it must be one of {', '.join(known)}"
+                )
+        floor = settings.focus.floor
+        if floor.kind == "share" and floor.value >= 1:
+            raise ConfigError(f"{key}.focus.floor.value is {floor.value}; a share is below 1")
+
     def _check_shared_prompts(self) -> None:
         """One id is one wording for a model: captures are named by it."""
         seen: dict[tuple[str, str], tuple[str, Prompt]] = {}
@@ -399,7 +455,11 @@ class Study:
                 )
 
     def _check_validation(self) -> Iterator[str]:
-        calibrated = [name for name in self.methods if name not in self.frozen]
+        calibrated = [
+            name
+            for name, method in self.methods.items()
+            if name not in self.frozen and method.locator.kind == "calibrated"
+        ]
         if not calibrated:
             return
         validation = [self.videos[name] for name in self.split("validation")]
@@ -419,6 +479,39 @@ class Study:
                     f"{self.config.videos} has no validation events: method {name} smooths with "
                     f"sigma {fixed.sigma} and calls anomalous what exceeds {fixed.tau}, whatever "
                     f"its scores are like; the shortest event that it can find: {found}"
+                )
+
+    def _check_cameras(self) -> Iterator[str]:
+        """Every camera that is named exists; a budget has footage; who has none is said."""
+        cameras = {video.camera for video in self.videos.values()}
+        reference = {self.videos[name].camera for name in self.split("reference")}
+        if reference and not self.budgeted:
+            yield (
+                f"{self.config.videos}: split reference has {len(self.split('reference'))} videos, "
+                "but no method has locator.kind budget: nothing reads them"
+            )
+        for name, method in self.methods.items():
+            key = f"{self.source}: methods.{name}.locator"
+            unknown = sorted(set(method.locator.ignore_hours) - cameras)
+            if unknown:
+                raise ConfigError(
+                    f"{key}.ignore_hours names camera {unknown[0]!r}, which no row of "
+                    f"{self.config.videos} has; its cameras are {', '.join(sorted(cameras))}"
+                )
+            budget = name in self.budgeted
+            if budget and not reference:
+                raise SheetError(
+                    f"{self.config.videos}: split reference has no videos, but {key}.kind is "
+                    "budget: add rows of ordinary footage, or choose another kind"
+                )
+            known = reference if budget else set()
+            if name in self.frozen and not budget:
+                known = set(self.frozen[name].cameras)
+            lacking = sorted({self.videos[video].camera for video in self.split("test")} - known)
+            if known and lacking:
+                yield (
+                    f"method {name}: no reference footage of camera {', '.join(lacking)}: it has "
+                    "the pooled threshold of the others"
                 )
 
     def _check_demo(self) -> Iterator[str]:
@@ -500,4 +593,5 @@ def _frozen(path: str) -> Frozen:
 
     made = Detector.read(path)
     text = Prompt(made.prompt_text, made.system)
-    return Frozen(path, made.prompt, text, made.experts)
+    budget = made.locator.budget
+    return Frozen(path, made.prompt, text, made.experts, tuple(budget.cameras if budget else ()))

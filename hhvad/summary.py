@@ -62,9 +62,10 @@ def _shown(metric: dict[str, float | None] | None) -> str:
 
 
 def _found(study: Study, method: str) -> dict[str, list[dict[str, float]]]:
-    """The events of each test video that has been judged."""
+    """The events of each test video that has been judged, without those in ignored hours."""
     files = {name: study.results / f"events/{method}/{name}.json" for name in study.split("test")}
-    return {name: read_json(file)["events"] for name, file in files.items() if file.is_file()}
+    events = {name: read_json(file)["events"] for name, file in files.items() if file.is_file()}
+    return {name: [one for one in rows if not one.get("ignored")] for name, rows in events.items()}
 
 
 def _counts(study: Study, method: str) -> tuple[int, int, int]:
@@ -95,7 +96,11 @@ def _events(study: Study, method: str) -> Iterator[Table | Text]:
         settings = locator_file.read(path)
         shortest = locator.shortest_event(settings.sigma, settings.tau, settings.border)
         frames = (shortest or 0) * study.config.sampling.segment_length
-        if not settings.calibrated:
+        if settings.budget is not None:
+            yield Text(f"Thresholds of {method}: {settings.how}")
+            for camera, words in settings.budget.lines():
+                yield Text(f"  {camera}: {words}")
+        elif not settings.calibrated:
             yield Text(
                 f"The threshold {settings.tau} was not calibrated ({settings.how}); the shortest "
                 f"event that it finds: {frames} frames"

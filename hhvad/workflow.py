@@ -131,7 +131,7 @@ def remove_leftovers(folders: Mapping[str, str], keep_temporary: bool) -> None:
         sweep_folder(folders[name])
     if not keep_temporary:
         scratch = Path(folders["scratch"].replace("<results>", folders["results"]))
-        for view in ("segments", "grid", "windows"):
+        for view in ("segments", "grid", "focus", "windows"):
             for frames in (scratch / view).rglob("*.h5"):
                 frames.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.artifacts.probe import PROBE_VERSION
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
+from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Lavad
@@ -48,9 +49,13 @@ FOLDERS = STUDY.folders
 LOGS = FOLDERS["logs"]
 WEIGHTS_MB = {name: weights_mb(model.path) for name, model in STUDY.models.items()}
 HEADHUNTS = STUDY.of(HeadHunt)
-FITTED = [name for name in STUDY.methods if name not in STUDY.frozen]
+CALIBRATED = [
+    name for name in STUDY.methods if name not in [*STUDY.frozen, *STUDY.budgeted]
+]
 CALIBRATION, VALIDATION, TEST = map(STUDY.split, ("calibration", "validation", "test"))
+REFERENCE = STUDY.split("reference")
 SHEET = STUDY.config.videos
+COMPARED = bool(STUDY.annotated) and len(STUDY.methods) > 1
 
 
 # --- videos ---------------------------------------------------------------------------------------
@@ -76,6 +81,18 @@ def video_bytes(wildcards):
     if STUDY.is_demo(video) or not Path(video.path).is_file():
         return None
     return os.stat(video.path).st_size
+
+
+def start_of(name):
+    """When a video's recording started, where its file name says so; else None."""
+    pattern = STUDY.config.start_pattern
+    return start_in_name(Path(STUDY.videos[name].path).name, pattern) if pattern else None
+
+
+def started_flag(wildcards):
+    """That time as a flag, for those that have one."""
+    started = start_of(wildcards.video)
+    return f"--started {started}" if started else ""
 
 
 def results_folder(wildcards):
@@ -119,7 +136,7 @@ def frames_file(wildcards):
     have them sampled again, and Snakemake would run all readers again.
     """
     size = size_name(STUDY.size(wildcards.model))
-    if wildcards.view == "video" or is_calibration_sample(wildcards):
+    if wildcards.view != "segments" or is_calibration_sample(wildcards):
         return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
     reader = f"{wildcards.model}.{wildcards.prompt}"
     return f"<scratch>/segments/{reader}/{size}/{wildcards.video}.h5"
@@ -171,7 +188,7 @@ def siblings(wildcards):
 def wanted_heads(wildcards):
     """Which heads a capture keeps: all, or those that frozen detectors read."""
     wanted = STUDY.wanted_heads(wildcards.model, wildcards.prompt)
-    if wanted is None or wildcards.view == "video":
+    if wanted is None or wildcards.view != "segments":
         return "all"
     return " ".join(f"{head.layer},{head.head}" for head in wanted)
 
@@ -180,6 +197,11 @@ def frames_shape(wildcards):
     """What a capture depends on of the frames, which are temporary."""
     size = STUDY.size(wildcards.model)
     return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size]
+
+
+def commit_file(model):
+    """Where the commit of a model's hub id is kept for all jobs of the study."""
+    return f"{FOLDERS['results']}/models/{model}.commit"
 
 
 # Snakemake keeps no record of params that follow from outputs: these make nothing stale.
@@ -196,8 +218,10 @@ def batch_size_of_captures(wildcards, output):
 def compute_flags(wildcards, output):
     """How models run, as flags."""
     resident = "yes" if COMPUTE.resident else "no"
+    named = "model" in wildcards.keys()
+    file = ["--commit-file", commit_file(wildcards.model)] if named else []
     return (
-        f"--device {COMPUTE.device}"
+        f"{join(file)} --device {COMPUTE.device}"
         f" --resident {resident} --idle-timeout {COMPUTE.idle_timeout}"
     )
 
@@ -220,6 +244,16 @@ def scores_of(split):
 def locator_of(wildcards):
     """The settings of a method's locator."""
     return STUDY.methods[wildcards.method].locator
+
+
+def camera_of(wildcards):
+    """The camera of a video."""
+    return STUDY.videos[wildcards.video].camera
+
+
+def ignored_hours(wildcards):
+    """The hours in which events of a video's camera are ignored."""
+    return locator_of(wildcards).ignore_hours.get(camera_of(wildcards), [])
 
 
 def localization_of_labelled_tests(wildcards):
@@ -246,7 +280,14 @@ def results_of_methods(wildcards):
         if name in STUDY.wordings:
             files += [f"figures/{name}/{figure}.svg" for figure in ("rss", "features")]
             files += [f"detector/{name}.h5"]
+    if COMPARED:
+        files += ["comparison/methods.json"]
     return [f"<results>/{file}" for file in files]
+
+
+def metrics_of_methods(wildcards):
+    """The metrics of every method."""
+    return [f"<results>/metrics/{name}.json" for name in STUDY.methods]
 
 
 def results_of_viewer(wildcards):
@@ -255,12 +296,22 @@ def results_of_viewer(wildcards):
     """
     judged = set(STUDY.labelled if STUDY.annotated else [])
     files = [f"thumbnails/{name}.h5" for name in TEST]
+    if STUDY.described is not None:
+        files += [f"descriptions/{STUDY.described}/{name}.json" for name in TEST]
     for method in STUDY.methods:
         files += [f"metrics/{method}.json"] if judged else []
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
         if method in STUDY.wordings:
             files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
+    files += ["comparison/methods.json"] if COMPARED else []
     return [f"<results>/{file}" for file in files]
+
+
+def descriptions_of_test_videos(wildcards):
+    """What is said of each test video, where events are described."""
+    if STUDY.described is None:
+        return []
+    return [f"<results>/descriptions/{STUDY.described}/{name}.json" for name in TEST]
 
 
 def figures_of_test_videos(wildcards):
@@ -338,7 +389,7 @@ def sample_minutes(wildcards, attempt):
 
 def capture_minutes(wildcards, attempt):
     """Minutes that one capture may take, three of them for a model that is loaded first."""
-    segments = 1 if wildcards.view == "video" else segments_at_most(wildcards)
+    segments = 1 if wildcards.view != "segments" else segments_at_most(wildcards)
     return attempt * (3 + int(segments * COMPUTE.segment_seconds / 60))
 
 

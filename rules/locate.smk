@@ -14,7 +14,7 @@ rule calibrate_locator:
     benchmark:
         "<benchmarks>/calibrate_locator/{method}.tsv"
     wildcard_constraints:
-        method=one_of(FITTED),
+        method=one_of(CALIBRATED),
     conda:
         "../envs/light.yaml"
     resources:
@@ -25,10 +25,13 @@ rule calibrate_locator:
             format_events(STUDY.videos[name].events) or "none" for name in VALIDATION
         ],
         sigmas=lambda wildcards: locator_of(wildcards).sigmas.words(),
-        taus=lambda wildcards: locator_of(wildcards).taus.words(),
+        taus=lambda wildcards: locator_of(wildcards).thresholds,
         border=lambda wildcards: locator_of(wildcards).border,
         sigma=lambda wildcards: locator_of(wildcards).fallback.sigma,
         tau=lambda wildcards: locator_of(wildcards).fallback.tau,
+        passes=lambda wildcards: locator_of(wildcards).passes,
+        tail=lambda wildcards: locator_of(wildcards).tail,
+        calibrate=lambda wildcards: "yes" if locator_of(wildcards).calibrate else "no",
     shell:
         "hhvad calibrate-locator"
         " --scores {input.scores:q}"
@@ -39,6 +42,9 @@ rule calibrate_locator:
         " --border {params.border}"
         " --sigma {params.sigma}"
         " --tau {params.tau}"
+        " --passes {params.passes}"
+        " --tail {params.tail}"
+        " --calibrate {params.calibrate}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -61,11 +67,15 @@ rule localize_events:
         "<logs>/localize_events/{method}/{video}.log",
     benchmark:
         "<benchmarks>/localize_events/{method}/{video}.tsv"
+    wildcard_constraints:
+        method=one_of(m for m in STUDY.methods if m not in STUDY.alarmed),
     conda:
         "../envs/light.yaml"
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        started=started_flag,
     shell:
         "hhvad localize-events"
         " --video {wildcards.video:q}"
@@ -73,6 +83,7 @@ rule localize_events:
         " --scores {input.scores:q}"
         " --locator {input.locator:q}"
         " --probe {input.probe:q}"
+        " {params.started}"
         " --out-scores {output.scores:q}"
         " --out-events {output.events:q}"
         " --out-json {output.json:q} 2> {log:q}"

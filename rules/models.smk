@@ -28,6 +28,8 @@ rule capture_heads:
         checkpoint=lambda wildcards: STAMPS[wildcards.model],
         text=lambda wildcards: prompt_of(wildcards).text,
         system=lambda wildcards: prompt_of(wildcards).system,
+        times=lambda wildcards: model_of(wildcards).times,
+        outer_marks=lambda wildcards: "yes" if model_of(wildcards).outer_marks else "no",
         siblings=siblings,
         heads=wanted_heads,
         frames=frames_shape,
@@ -37,6 +39,9 @@ rule capture_heads:
     shell:
         "hhvad capture-heads"
         " --frames {input.frames:q}"
+        " --probe {input.probe:q}"
+        " --times {params.times}"
+        " --outer-marks {params.outer_marks}"
         " --model {params.path:q}"
         " --model-name {wildcards.model:q}"
         " --revision={params.revision:q}"

@@ -157,6 +157,24 @@ rule sample_frames:
         " --out {output:q} 2> {log:q}"
 
 
+use rule sample_frames as sample_video_but_last with:
+    # As the official HeadHunt code samples a whole video.
+    output:
+        "<results>/frames/video-but-last/{size}/{video}.h5",
+    log:
+        "<logs>/sample_video_but_last/{size}/{video}.log",
+    benchmark:
+        "<benchmarks>/sample_video_but_last/{size}/{video}.tsv"
+    params:
+        path=video_path,
+        view="video-but-last",
+        frames=SAMPLING.frames_per_segment,
+        segment_length=SAMPLING.segment_length,
+        size=height_and_width,
+        schema=SCHEMA_VERSIONS["frames"],
+        timeout=time_limit,
+
+
 use rule sample_frames as sample_segments with:
     # F frames of each segment: large, for one reader, and gone when that has read them.
     output:

@@ -23,6 +23,7 @@ rule build_viewer:
         results=results_folder,
         study=STUDY.name,
         methods=list(STUDY.methods),
+        described="" if STUDY.described is None else f"--described {STUDY.described}",
         version=VIEWER_VERSION,
     shell:
         "hhvad build-viewer"
@@ -30,5 +31,6 @@ rule build_viewer:
         " --results {params.results:q}"
         " --study {params.study:q}"
         " --methods {params.methods:q}"
+        " {params.described}"
         " --video-root ."
         " --out {output:q}/index.html 2> {log:q}"

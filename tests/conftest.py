@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from study import ROOT, Study, make_study
 
 
@@ -25,9 +27,16 @@ def new_study(tmp_path: Path) -> Study:
 
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = make_study(tmp_path_factory.mktemp("finished") / "study")
-    done = study.snakemake()
-    assert done.returncode == 0, done.stdout
+    # One for all processes of pytest-xdist, whose folders stand beside each other.
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
+    with FileLock(f"{folder}.lock"):
+        if (folder / "done").exists():
+            return Study(folder / "study")
+        study = make_study(folder / "study")
+        done = study.snakemake()
+        assert done.returncode == 0, done.stdout
+        (folder / "done").touch()
     return study
 
 

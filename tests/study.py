@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -26,7 +27,7 @@ class Study:
 
     folder: Path
 
-    def snakemake(self, *arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def snakemake(self, *arguments: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         """Run snakemake here, as a user would, and return what it printed."""
         command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), *arguments]
         if not any(argument.startswith("--cores") for argument in arguments):
@@ -51,8 +52,13 @@ class Study:
 
     @property
     def _environment(self) -> dict[str, str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "HHVAD_RUNTIME_DIR": str(self.folder / "run")}
+        own = {
+            "PATH": _first(str(Path(sys.executable).parent), os.environ["PATH"]),
+            "HHVAD_RUNTIME_DIR": str(self.folder / "run"),
+            "PYTHONPATH": _first(str(ROOT / "tests/light_steps"), os.environ.get("PYTHONPATH", "")),
+            "HHVAD_TEST_LIGHT": ",".join(light_commands()),
+        }
+        return {**os.environ, **own}
 
     def results(self) -> dict[str, bytes]:
         """All artifacts and figures of the demo's study by name."""
@@ -60,7 +66,7 @@ class Study:
         files = (path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
 
-    def run(self, *command: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         """Run any command here with the environment's programs on the PATH."""
         return subprocess.run(
             command,
@@ -126,6 +132,23 @@ class Study:
         """The whole working directory again, time stamps and Snakemake's records included."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Study(folder)
+
+
+def _first(folder: str, others: str) -> str:
+    return os.pathsep.join(part for part in (folder, others) if part)
+
+
+@cache
+def light_commands() -> list[str]:
+    """The commands of the rules whose environment is the light one."""
+    found = []
+    for file in sorted((ROOT / "rules").rglob("*.smk")):
+        for rule in re.split(r"^\s*rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            if "envs/light.yaml" in rule:
+                found += re.findall(r"hhvad ([a-z-]+)", rule)
+    assert "probe-video" in found
+    assert "capture-heads" not in found
+    return found
 
 
 def few_rows() -> list[dict[str, str]]:

@@ -4,6 +4,7 @@
 |---|---|
 | of one video, by a method | segment, start_frame, end_frame, score |
 | of one video, by localize-events | segment, start_frame, end_frame, score, smoothed, anomalous |
+| of one video, by localize-alarms | the same, and tau |
 | of many videos, by anybody | video, start_frame, end_frame, score |
 
 Frames are 0-based and [start, end). Each frame has one score, a number from 0 to 1.
@@ -40,6 +41,13 @@ def read_video(path: str | Path, columns: Sequence[str]) -> tuple[Ints, list[Flo
     start, end, *values = _columns(path, ("start_frame", "end_frame", *columns))
     bounds = np.stack([_whole(path, start), _whole(path, end)], axis=1)
     return bounds, [_numbers(path, column) for column in values]
+
+
+def read_taus(path: str | Path) -> Floats | None:
+    """The threshold [T] of each segment; None where the file has none. Raises as read_video."""
+    if "tau" not in (read_text(path).splitlines() or [""])[0].split("\t"):
+        return None
+    return read_video(path, ("tau",))[1][0]
 
 
 def read_many(path: str | Path) -> dict[str, Segments]:

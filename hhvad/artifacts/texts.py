@@ -11,6 +11,8 @@ each line after it is one JSON object. Nothing in a file depends on when or wher
 | cleaned | centre, frames and texts (of the window's frames), cosines |
 | summaries | centre, answer, text (the part of the answer that is kept) |
 | phrases | text, anomalous |
+| descriptions | level, event, part, start, end, question, answer, tokens, cut, key |
+| hivau | id (of an item of list-hivau), answer, tokens, cut |
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ SCHEMA_VERSIONS = {
     "cleaned": 2,
     "summaries": 2,
     "phrases": 1,
+    "descriptions": 1,
+    "hivau": 1,
 }
 
 Row = dict[str, Any]

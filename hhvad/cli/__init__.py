@@ -17,18 +17,25 @@ from hhvad.errors import HHVADError
 STAGES = (
     "videos",
     "models",
+    "convert",
     "headhunt",
     "motion",
     "lavad",
     "lavad_ablate",
     "zero_shot",
     "locate",
+    "alarms",
+    "describe",
+    "hivau",
     "report",
     "evaluate",
+    "compare",
     "viewer",
     "datasets",
     "demo",
     "run",
+    "detect",
+    "start",
 )
 
 

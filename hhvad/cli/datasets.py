@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hhvad import registry
-from hhvad.datasets import DATASETS, GROUP
+from hhvad.datasets import DATASETS, GROUP, SCORE_FILES, SCORE_FILES_GROUP
 
 if TYPE_CHECKING:
     from hhvad.datasets.annotation import Annotation
+    from hhvad.datasets.folder import Found
     from hhvad.records import Video
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv")
 
 
 def add_commands(commands: Any) -> None:
@@ -34,6 +34,17 @@ def add_commands(commands: Any) -> None:
         kind.set_defaults(run=_make_dataset, dataset=dataset)
     _add_folder(kinds)
 
+    _add_imports(commands)
+    counts = commands.add_parser(
+        "frame-counts",
+        help="count the frames of all videos in folders",
+        description="Write how many frames each video has, as make-sheet and evaluate need it.",
+    )
+    counts.add_argument("folders", nargs="+", metavar="FOLDER")
+    counts.add_argument("--timeout", type=float, default=600.0, help="seconds to probe one file")
+    counts.add_argument("--out", required=True, metavar="TSV")
+    counts.set_defaults(run=_frame_counts)
+
     add = commands.add_parser(
         "add-videos", help="append videos to the sheet as unlabelled test rows"
     )
@@ -42,6 +53,7 @@ def add_commands(commands: Any) -> None:
     where.add_argument("--config", metavar="YAML", help="the study, whose sheet it is")
     where.add_argument("--sheet", metavar="TSV")
     add.add_argument("--timeout", type=float, default=60.0, help="seconds to probe one file")
+    _add_settle(add)
     add.set_defaults(run=_add_videos)
 
 
@@ -70,6 +82,72 @@ def _add_common(parser: Any, annotations: str) -> None:
     parser.set_defaults(frame_counts=None, validation_annotations=None)
 
 
+def _add_imports(commands: Any) -> None:
+    p = commands.add_parser(
+        "import-scores",
+        help="turn score files of another method's code into a table for evaluate",
+        description="Read scores as the official code of a method writes them, and write the table "
+        "of segments that `hhvad evaluate --scores` reads.",
+    )
+    p.add_argument("folder", metavar="FOLDER", help="with VIDEO.json")
+    p.add_argument(
+        "--from",
+        dest="source",
+        choices=registry.names(SCORE_FILES, SCORE_FILES_GROUP),
+        required=True,
+    )
+    p.add_argument(
+        "--similarities", metavar="DIR", help="of lavad's refined scores: cosines of neighbours"
+    )
+    p.add_argument("--frame-counts", metavar="TSV", help="columns video, n_frames; lavad needs it")
+    p.add_argument("--out", required=True, metavar="TSV")
+    p.set_defaults(run=_import_scores)
+
+
+def _import_scores(arguments: Namespace) -> None:
+    from hhvad.datasets import annotation
+    from hhvad.files import write_tsv
+
+    path = arguments.frame_counts
+    read = registry.load(SCORE_FILES, arguments.source, SCORE_FILES_GROUP, "source of scores")
+    found = dict(
+        read(
+            Path(arguments.folder),
+            annotation.read_frame_counts(path) if path else {},
+            Path(arguments.similarities) if arguments.similarities else None,
+        )
+    )
+    rows = [
+        (name, start, end, score)
+        for name, (bounds, scores) in found.items()
+        for (start, end), score in zip(bounds.tolist(), scores.tolist(), strict=True)
+    ]
+    write_tsv(arguments.out, ("video", "start_frame", "end_frame", "score"), rows)
+    print(f"{arguments.out}: {len(rows)} segments of {len(found)} videos")
+
+
+def _frame_counts(arguments: Namespace) -> None:
+    from hhvad.datasets import annotation
+    from hhvad.errors import SheetError, VideoError
+    from hhvad.files import write_tsv
+    from hhvad.media.probe import probe
+
+    rows, refused = [], []
+    files = annotation.find_videos(arguments.folders)
+    if not files:
+        raise SheetError(f"{' '.join(arguments.folders)}: there is no video file in it")
+    for name in sorted(files):
+        try:
+            path = annotation.only_file(name, files)
+            rows.append((name, probe(str(path), timeout=arguments.timeout).frames))
+        except (SheetError, VideoError) as error:
+            refused.append(str(error))
+    write_tsv(arguments.out, ("video", "n_frames"), rows)
+    print(f"{arguments.out}: {len(rows)} videos, {sum(count for _, count in rows)} frames")
+    if refused:
+        raise SheetError(f"{len(refused)} videos were left out: {'; '.join(refused)}")
+
+
 def _make_dataset(arguments: Namespace) -> None:
     from hhvad.datasets import annotation
 
@@ -87,7 +165,18 @@ def _add_folder(kinds: Any) -> None:
     )
     p.add_argument("folder", metavar="DIR")
     p.add_argument("--out", required=True, metavar="TSV")
+    _add_settle(p)
     p.set_defaults(run=_make_folder)
+
+
+def _add_settle(parser: Any) -> None:
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="to wait where files are fresh; those that change then are left for the next call",
+    )
 
 
 def _make_sheet(
@@ -171,16 +260,22 @@ def _with_frames(one: Annotation, path: Path | None, counts: dict[str, int]) -> 
 
 def _make_folder(arguments: Namespace) -> None:
     from hhvad import sheet
-    from hhvad.datasets import annotation as datasets
     from hhvad.datasets import folder
+    from hhvad.datasets.annotation import VIDEO_FILES
+    from hhvad.errors import SheetError
 
-    there = sheet.read(arguments.out) if Path(arguments.out).is_file() else []
-    known = {video.video for video in there}
-    rows = [video for video in folder.folder_rows(arguments.folder) if video.video not in known]
-    datasets.write_sheet(arguments.out, [*there, *rows])
-    _tell(arguments.out, [*there, *rows])
+    there = sheet.read_rows(arguments.out)
+    found = folder.new_rows([arguments.folder], there, labelled=True, settle=arguments.settle)
+    if not (found.rows or found.known or found.refused or found.growing):
+        raise SheetError(
+            f"{arguments.folder}: no video file in it; known: {' '.join(sorted(VIDEO_FILES))}"
+        )
+    if found.rows:
+        sheet.append(arguments.out, found.rows)
+    _tell(arguments.out, [*there, *found.rows])
     if there:
-        print(f"{len(there)} rows were there and are as they were, {len(rows)} are new")
+        print(f"{len(there)} rows were there and are as they were, {len(found.rows)} are new")
+    _tell_found(found)
 
 
 def _tell(path: str, rows: list[Video]) -> None:
@@ -192,68 +287,45 @@ def _tell(path: str, rows: list[Video]) -> None:
     print(f"{path}: {len(rows)} videos: {', '.join(parts)}; {events} annotated test events")
 
 
-def _files(paths: list[str]) -> list[Path]:
-    from hhvad.errors import SheetError
-
-    found: list[Path] = []
-    for name in paths:
-        path = Path(name)
-        if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-            found += sorted(p for p in inside if p.is_file())
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise SheetError(f"{name}: there is no such file or folder")
-    return list(dict.fromkeys(found))
-
-
 def _add_videos(arguments: Namespace) -> None:
-    import re
+    from functools import partial
 
     from hhvad import sheet
-    from hhvad.errors import SheetError, VideoError
-    from hhvad.files import read_text, write_text
+    from hhvad.datasets import folder
     from hhvad.media.probe import probe
 
     if arguments.config:
         from hhvad.study import sheet_path
 
     path = sheet_path(arguments.config) if arguments.config else Path(arguments.sheet)
-    if path.exists():
-        text = read_text(path)
-        known = sheet.read(path) if text.strip() and len(text.strip().splitlines()) > 1 else []
-    else:
-        text, known = "", []
-    if not text.strip():
-        text = "\t".join(sheet.COLUMNS) + "\n"
-    header = text.splitlines()[0].split("\t")
-    taken = {video.video.lower() for video in known}
-    here = {Path(video.path).resolve() for video in known}
-    lines, refused, skipped = [], [], 0
-    for file in _files(arguments.paths):
-        if file.resolve() in here:
-            skipped += 1
-            continue
-        try:
-            probe(file, timeout=arguments.timeout)
-            if any(ord(char) < 32 for char in str(file)):
-                raise VideoError(f"{file}: the name holds a control character; rename the file")
-        except VideoError as error:
-            refused.append(str(error))
-            continue
-        stem = re.sub(r"[^A-Za-z0-9._=#-]+", "_", file.stem).strip("._=#-") or "video"
-        stem = re.sub(r"\.{2,}", ".", stem)[:150]
-        name, number = stem, 2
-        while name.lower() in taken:
-            name, number = f"{stem}-{number}", number + 1
-        taken.add(name.lower())
-        row = {"video": name, "path": str(file), "split": "test"}
-        lines.append("\t".join(row.get(column, "") for column in header))
-    if lines:
-        body = text if text.endswith("\n") else text + "\n"
-        write_text(path, body + "\n".join(lines) + "\n")
-    print(f"{path}: {len(lines)} videos added, {skipped} were there already")
-    if refused:
-        details = "; ".join(refused)
-        raise SheetError(f"{len(refused)} files are no videos and were left out: {details}")
+    found = folder.new_rows(
+        arguments.paths,
+        sheet.read_rows(path),
+        settle=arguments.settle,
+        check=partial(probe, timeout=arguments.timeout),
+    )
+    if found.rows:
+        sheet.append(path, found.rows)
+    print(f"{path}: {len(found.rows)} videos added, {found.known} were there already")
+    _tell_found(found)
+
+
+def _tell_found(found: Found) -> None:
+    """What became of the files that have no new row. Raises SheetError where some can have none."""
+    from hhvad.errors import SheetError
+
+    for name in found.growing:
+        print(f"{name}: is still being written; left for the next call")
+    if found.passed_over:
+        kinds = ", ".join(
+            f"{count} {suffix or 'without a suffix'}"
+            for suffix, count in sorted(found.passed_over.items())
+        )
+        print(f"{found.passed_over.total()} other files passed over: {kinds}")
+    for line in found.refused:
+        print(f"hhvad: note: {line}", file=sys.stderr)
+    if found.refused:
+        raise SheetError(
+            f"{len(found.refused)} files are no videos or cannot stand in a sheet and were left "
+            "out; each is named above"
+        )

@@ -19,11 +19,14 @@ def add_commands(commands: Any) -> None:
         "missing or wrong is an error that names it.",
     )
     p.add_argument("--dataset", choices=registry.names(DATASETS, GROUP), required=True)
-    p.add_argument("--annotations", required=True, metavar="FILE", help="the dataset's own file")
+    p.add_argument(
+        "--annotations", required=True, metavar="FILE", help="the dataset's own file or folder"
+    )
     p.add_argument(
         "--frame-counts",
         metavar="TSV",
-        help="columns video, n_frames; every test video (hivau-70k has its own)",
+        help="columns video, n_frames; every test video (ucf-crime and xd-violence come with "
+        "hhvad; dota, hivau-70k and shanghaitech have their own)",
     )
     p.add_argument(
         "--scores",
@@ -92,6 +95,7 @@ def _evaluate(arguments: Namespace) -> None:
         interval=interval,
         tau=arguments.tau,
         allow_missing=arguments.allow_missing,
+        one_class=getattr(dataset, "one_class", False),
     )
     result = evaluate.evaluate(
         videos,

@@ -60,6 +60,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--experts", required=True, metavar="H5")
     p.add_argument("--kind", required=True, help="of scorer")
     p.add_argument("--seed", type=int, required=True)
+    p.add_argument("--share", type=float, required=True, help="of the samples, stratified")
     p.add_argument("--out", required=True, metavar="H5")
     p.set_defaults(run=_fit_scorer)
 
@@ -75,6 +76,7 @@ def add_commands(commands: Any) -> None:
     _add_features(p)
     p.add_argument("--kind", required=True, help="of scorer")
     p.add_argument("--seed", type=int, required=True)
+    p.add_argument("--share", type=float, required=True, help="of the samples, stratified")
     p.add_argument("--sheet", required=True, metavar="TSV", help="test videos with their events")
     p.add_argument(
         "--heads-folder", required=True, metavar="DIR", help="of their captures, VIDEO.h5"
@@ -251,7 +253,7 @@ def _fit_scorer(arguments: Namespace) -> None:
     from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ArtifactError
     from hhvad.methods.headhunt import samples
-    from hhvad.methods.headhunt.scorer import Scorer
+    from hhvad.methods.headhunt.scorer import Scorer, fitting_samples
 
     experts = artifacts.read(arguments.experts, "experts", ("experts",))
     heads = experts["experts"]
@@ -265,13 +267,15 @@ def _fit_scorer(arguments: Namespace) -> None:
             f"{experts.path} has {text!r}: delete the older one and rerun"
         )
     features, labels, _ = samples.join_samples(files, arguments.labels, arguments.segment_labels)
-    scorer = Scorer(arguments.kind, arguments.seed).fit(features, labels)
+    taken = fitting_samples(labels, arguments.share, arguments.seed)
+    scorer = Scorer(arguments.kind, arguments.seed).fit(features[taken], labels[taken])
     if not scorer.converged_:
         _note(f"the {arguments.kind} scorer has not converged within its limit of iterations")
     provenance = {
         **samples.carried(files[0], samples.SAME_PROMPT),
         "kind": arguments.kind,
         "seed": arguments.seed,
+        "share": arguments.share,
         "converged": scorer.converged_,
         "samples": {"normal": scorer.n_fitted_[0], "anomaly": scorer.n_fitted_[1]},
         "experts": samples.carried(experts, ("prompts", "penalty", "metrics", "shrinkage")),
@@ -296,6 +300,7 @@ def _sweep_heads(arguments: Namespace) -> None:
         arguments.segment_labels,
         kind=arguments.kind,
         seed=arguments.seed,
+        share=arguments.share,
         sheet_path=arguments.sheet,
         heads_folder=arguments.heads_folder,
         probes_folder=arguments.probes_folder,
@@ -321,13 +326,11 @@ def _score_headhunt(arguments: Namespace) -> None:
 
 
 def _pack_detector(arguments: Namespace) -> None:
-    from dataclasses import asdict
-
     from hhvad.artifacts import hdf5 as artifacts
     from hhvad.localization import locator_file
 
     fitted = artifacts.read(arguments.scorer, "scorer")
-    settings = asdict(locator_file.read(arguments.locator))
+    settings = locator_file.read(arguments.locator).to_json()
     provenance = {**fitted.provenance, "locator": settings}
     artifacts.write(arguments.out, "detector", fitted.arrays, provenance)
 

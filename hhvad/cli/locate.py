@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hhvad.artifacts.probe import Probe
+    from hhvad.artifacts.scores import Floats, Segments
+    from hhvad.localization.locator import Locator
+    from hhvad.records import Event
 
 
 def add_commands(commands: Any) -> None:
@@ -27,8 +35,17 @@ def add_commands(commands: Any) -> None:
     )
     grid = ("FIRST", "LAST", "COUNT")
     p.add_argument("--sigmas", nargs=3, type=float, required=True, metavar=grid)
-    p.add_argument("--taus", nargs=3, type=float, required=True, metavar=grid)
+    p.add_argument(
+        "--taus",
+        nargs="+",
+        required=True,
+        metavar="exact|FIRST LAST COUNT",
+        help="thresholds: exact is one between every two neighbouring smoothed scores",
+    )
     p.add_argument("--border", choices=("renormalise", "zero"), required=True)
+    p.add_argument("--passes", type=int, required=True, help="smoothings before measuring")
+    p.add_argument("--tail", choices=("keep", "drop"), required=True, help="a shorter last segment")
+    p.add_argument("--calibrate", choices=("yes", "no"), required=True, help="no: as given")
     p.add_argument("--sigma", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--tau", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--out", required=True, metavar="JSON")
@@ -39,15 +56,25 @@ def add_commands(commands: Any) -> None:
         help="smooth a video's scores and cut out its events",
         description="Smooth a video's segment scores and report runs above the threshold.",
     )
+    add_localization_arguments(p)
+    p.set_defaults(run=_localize_events)
+
+
+def add_localization_arguments(p: Any) -> None:
+    """The files that localize-events and localize-alarms read and write."""
     p.add_argument("--video", required=True, metavar="ID")
     p.add_argument("--method", required=True, metavar="NAME")
     p.add_argument("--scores", required=True, metavar="TSV")
     p.add_argument("--locator", required=True, metavar="JSON")
     p.add_argument("--probe", required=True, metavar="JSON", help="what probe-video wrote")
+    p.add_argument(
+        "--started",
+        metavar="TIME",
+        help="when frame 0 was recorded, ISO 8601 in UTC; by default what the probe says",
+    )
     p.add_argument("--out-scores", required=True, metavar="TSV")
     p.add_argument("--out-events", required=True, metavar="TSV")
     p.add_argument("--out-json", required=True, metavar="JSON")
-    p.set_defaults(run=_localize_events)
 
 
 def _calibrate_locator(arguments: Namespace) -> None:
@@ -64,25 +91,34 @@ def _calibrate_locator(arguments: Namespace) -> None:
             "--scores, --probes and --events need one value per validation video, but have "
             f"{counts[0]}, {counts[1]} and {counts[2]}"
         )
-    sigmas, taus = _grid(arguments.sigmas, "--sigmas"), _grid(arguments.taus, "--taus")
+    sigmas = _grid(arguments.sigmas, "--sigmas")
+    taus = None if arguments.taus == ["exact"] else _grid(arguments.taus, "--taus")
+    given = locator.Locator(
+        arguments.sigma,
+        arguments.tau,
+        arguments.border,
+        how="fixed values",
+        passes=arguments.passes,
+        tail=arguments.tail,
+    )
     values, labels, bounds = [], [], []
-    annotated = False
     for path, info, text in zip(arguments.scores, arguments.probes, arguments.events, strict=True):
         found = scores.read(path)
         probed = probe.read(info)
-        _require_end(path, found.bounds, info, probed.frames)
+        require_end(path, found.bounds, info, probed.frames)
         video = Video(Path(path).stem, path, "validation", events=parse_events(text, path))
         try:
             intervals = event_frames(video, probed)
         except SheetError as error:
             raise SheetError(f"{path}: {error}") from error
-        values.append(found.scores)
-        bounds.append(found.bounds)
-        labels.append(locator.frame_counts(found.bounds, intervals))
-        annotated = annotated or bool(intervals)
-    given = locator.Locator(arguments.sigma, arguments.tau, arguments.border, how="fixed values")
-    why = "there are no annotated validation events"
-    if annotated:
+        judged = given.judged(found.bounds)
+        values.append(found.scores[:judged])
+        bounds.append(found.bounds[:judged])
+        labels.append(locator.frame_counts(bounds[-1], intervals))
+    word, why = "note", "there are no annotated validation events"
+    if arguments.calibrate == "no":
+        why = "the config says not to calibrate"
+    elif any(counts[:, 1].any() for counts in labels):
         try:
             best = locator.calibrate(
                 values,
@@ -93,39 +129,85 @@ def _calibrate_locator(arguments: Namespace) -> None:
                 segments=bounds,
             )
         except locator.NothingFoundError as error:
-            why = str(error)
+            word, why = "warning", str(error)
         else:
             how = f"largest F1 on the events of {len(values)} validation videos"
-            chosen = locator.Locator(best.sigma, best.tau, arguments.border, True, best.f1, how)
+            chosen = replace(
+                given, sigma=best.sigma, tau=best.tau, calibrated=True, f1=best.f1, how=how
+            )
+            smoothed = map(chosen.smooth, values, bounds)
+            if all(one.min() > best.tau for one in smoothed):
+                print(
+                    "hhvad: warning: no threshold is better than calling every frame anomalous: "
+                    "these scores do not tell the validation events from the rest",
+                    file=sys.stderr,
+                )
             write_json(arguments.out, chosen.to_json())
             return
     print(
-        f"hhvad: note: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
+        f"hhvad: {word}: {why}: sigma {given.sigma} and tau {given.tau} are taken as given",
         file=sys.stderr,
     )
     write_json(arguments.out, given.to_json())
 
 
 def _localize_events(arguments: Namespace) -> None:
+    localize_events(arguments)
+
+
+def localize_events(arguments: Namespace) -> list[dict[str, Any]]:
+    """Smooth a video's scores and write them and its events; the events as in the JSON file.
+
+    arguments: those of the command. Raises ArtifactError where the files do not fit each other.
+    """
+    import numpy as np
+
     from hhvad.artifacts import probe, scores
-    from hhvad.files import write_json, write_tsv
     from hhvad.localization import locator_file
 
     settings = locator_file.read(arguments.locator)
     found = scores.read(arguments.scores)
-    info = probe.read(arguments.probe)
-    _require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
+    info = with_start(probe.read(arguments.probe), arguments.started)
+    require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
     smoothed = settings.smooth(found.scores, found.bounds)
-    rows = zip(found.bounds.tolist(), found.scores.tolist(), smoothed.tolist(), strict=True)
-    write_tsv(
-        arguments.out_scores,
-        (*scores.COLUMNS, "smoothed", "anomalous"),
-        [
-            (i, start, end, score, smooth, int(smooth > settings.tau))
-            for i, ((start, end), score, smooth) in enumerate(rows)
-        ],
-    )
-    events: list[dict[str, Any]] = [
+    taus = np.full(len(smoothed), settings.tau)
+    events = settings.events(found.scores, found.bounds)
+    return write_localization(arguments, settings, info, found, smoothed, taus, events)
+
+
+def write_localization(
+    arguments: Namespace,
+    settings: Locator,
+    info: Probe,
+    found: Segments,
+    smoothed: Floats,
+    taus: Floats,
+    events: Sequence[Event],
+    *,
+    ignored: Sequence[bool] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """Write a video's smoothed scores [T] and its events, above thresholds taus [T]; the events.
+
+    ignored: which events are, where this can be; then taus are written, too. about: what the JSON
+    file says beside the events.
+    """
+    from hhvad.artifacts import scores
+    from hhvad.files import write_json, write_tsv
+
+    judged = settings.judged(found.bounds)
+    header: tuple[str, ...] = (*scores.COLUMNS, "smoothed", "anomalous")
+    values = zip(found.bounds.tolist(), found.scores.tolist(), smoothed.tolist(), strict=True)
+    table: list[tuple[Any, ...]] = [
+        (i, start, end, score, smooth, int(i < judged and smooth > tau))
+        for i, (((start, end), score, smooth), tau) in enumerate(zip(values, taus, strict=True))
+    ]
+    if ignored is not None:
+        header = (*header, "tau")
+        table = [(*row, tau) for row, tau in zip(table, taus.tolist(), strict=True)]
+    write_tsv(arguments.out_scores, header, table)
+    columns = ["start_frame", "end_frame", "start_seconds", "end_seconds", "peak_score"]
+    rows: list[dict[str, Any]] = [
         {
             "start_frame": event.start,
             "end_frame": event.end,
@@ -133,31 +215,49 @@ def _localize_events(arguments: Namespace) -> None:
             "end_seconds": info.times.until(event.end),
             "peak_score": event.peak,
         }
-        for event in settings.events(found.scores, found.bounds)
+        for event in events
     ]
-    columns = ("start_frame", "end_frame", "start_seconds", "end_seconds", "peak_score")
+    if ignored is not None:
+        columns.append("ignored")
+        rows = [{**row, "ignored": int(one)} for row, one in zip(rows, ignored, strict=True)]
     write_tsv(
         arguments.out_events,
         ("video", *columns),
-        [(arguments.video, *(event[name] for name in columns)) for event in events],
+        [(arguments.video, *(row[name] for name in columns)) for row in rows],
     )
     if info.started:
-        for event in events:
-            event["started_at"] = info.clock(event["start_seconds"])
+        for row in rows:
+            row["started_at"] = info.clock(row["start_seconds"])
     write_json(
         arguments.out_json,
         {
             "video": arguments.video,
             "fps": info.fps,
             "frames": info.frames,
+            **({"started": info.started} if info.started else {}),
             "method": arguments.method,
             "locator": settings.to_json(),
-            "events": events,
+            **(about or {}),
+            "events": rows,
         },
     )
+    return rows
 
 
-def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
+def with_start(info: Probe, text: str | None) -> Probe:
+    """The probe with the start that a file name gave, as ISO 8601, where it gave one."""
+    from datetime import datetime
+
+    from hhvad.clock import utc
+    from hhvad.errors import ConfigError
+
+    try:
+        return info if text is None else replace(info, started=utc(datetime.fromisoformat(text)))
+    except ValueError as error:
+        raise ConfigError(f"--started is {text!r}; it is a time as ISO 8601") from error
+
+
+def require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
     """The scored segments must be those of the probed video."""
     from hhvad.errors import ArtifactError
 
@@ -168,12 +268,16 @@ def _require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
         )
 
 
-def _grid(values: list[float], flag: str) -> list[float]:
+def _grid(words: Sequence[float | str], flag: str) -> list[float]:
     import numpy as np
 
     from hhvad.errors import ConfigError
 
-    first, last, count = values
-    if count != int(count) or count < 1 or last < first:
-        raise ConfigError(f"{flag} is {values}; it is FIRST LAST COUNT, FIRST not above LAST")
+    try:
+        first, last, count = map(float, words)
+        fits = count == int(count) and count >= 1 and last >= first
+    except (ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"{flag} is {words}; it is FIRST LAST COUNT, FIRST not above LAST")
     return [float(value) for value in np.linspace(first, last, int(count))]

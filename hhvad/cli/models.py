@@ -24,6 +24,19 @@ def add_commands(commands: Any) -> None:
         "in a resident process that the next jobs use.",
     )
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    p.add_argument("--probe", required=True, type=Path, metavar="JSON", help="of their video")
+    p.add_argument(
+        "--times",
+        required=True,
+        choices=("video", "fixed"),
+        help="what Qwen3-VL reads: the probe's times, or two frames per second",
+    )
+    p.add_argument(
+        "--outer-marks",
+        required=True,
+        choices=("yes", "no"),
+        help="whether Qwen3-VL reads the video's own marks around those of its frames",
+    )
     _add_model(p)
     p.add_argument("--prompt-id", required=True, metavar="ID")
     p.add_argument("--prompt", required=True, metavar="TEXT")
@@ -139,6 +152,13 @@ def _add_model(p: argparse.ArgumentParser) -> None:
     p.add_argument("--model", required=True, help="checkpoint folder, hub id, or 'demo'")
     p.add_argument("--model-name", required=True, help="the model's short name, for provenance")
     p.add_argument("--revision", required=True, help="commit or tag of a hub id; may be empty")
+    p.add_argument(
+        "--commit-file",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="keeps the commit of a hub id for all jobs of a study",
+    )
     p.add_argument("--dtype", required=True, choices=DTYPES, help="of weights and computation")
     p.add_argument("--device", required=True, help="auto, cpu, cuda:0, or several: cuda:0,cuda:1")
     p.add_argument("--batch-size", required=True, type=_batch_size, metavar="auto|N")
@@ -196,6 +216,8 @@ def _capture_heads(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,
+        probe=str(arguments.probe.absolute()) if arguments.times == "video" else None,
+        outer_marks=arguments.outer_marks == "yes",
     )
     _ask(arguments, {"task": "capture", "about": request.frames, **asdict(request)})
 
@@ -289,7 +311,9 @@ def _ask(arguments: argparse.Namespace, job: dict[str, Any]) -> None:
         Holding(
             model=model,
             stamp=checkpoint.stamp(model),
-            revision=arguments.revision or None,
+            revision=checkpoint.pinned(
+                arguments.model, arguments.revision or None, arguments.commit_file
+            ),
             dtype=arguments.dtype,
             device=arguments.device,
             threads=arguments.threads,

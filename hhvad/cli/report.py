@@ -47,6 +47,7 @@ def _plot_video(arguments: argparse.Namespace) -> None:
 
     info = probe.read(arguments.probe)
     bounds, (score, smoothed) = scores.read_video(arguments.scores, ("score", "smoothed"))
+    taus = scores.read_taus(arguments.scores)
     columns = ("start_seconds", "end_seconds")
     found = read_tsv(arguments.events_detected, columns)
     annotated = None
@@ -60,7 +61,7 @@ def _plot_video(arguments: argparse.Namespace) -> None:
         info.times.all_seconds(bounds),
         score,
         smoothed,
-        tau=locator_file.read(arguments.locator).tau,
+        tau=locator_file.read(arguments.locator).tau if taus is None else taus,
         duration=info.seconds(info.frames),
         detected=[(float(row[columns[0]]), float(row[columns[1]])) for row in found],
         annotated=annotated,
@@ -93,6 +94,7 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
     from hhvad.localization import locator
 
     result = read_json(arguments.metrics)
+    settings = locator.Locator(**result["locator"])
     values, counts = [], []
     for video in sheet.read(arguments.sheet):
         if video.split != "test" or video.events is None:
@@ -101,8 +103,8 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
         file = Path(arguments.scores_folder) / f"{video.video}.tsv"
         bounds, (smoothed,) = scores.read_video(file, ("smoothed",))
         events = sheet.event_frames(video, info)
-        values.append(smoothed)
-        counts.append(locator.frame_counts(bounds, events))
+        values.append(settings.measured(smoothed, bounds))
+        counts.append(locator.frame_counts(bounds[: settings.judged(bounds)], events))
     if not values:
         raise SheetError(f"{arguments.sheet}: no test video has an annotation: there is no curve")
     score, count = np.concatenate(values), np.concatenate(counts).astype(np.float64)
@@ -113,7 +115,7 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
     roc = plots.curve(
         np.append(0, fp / max(fp[-1], 1)),
         np.append(0, tp / max(tp[-1], 1)),
-        label=_with_interval("AUC", result["metrics"]["auc"]),
+        label=plots.with_interval("AUC", result["metrics"]["auc"]),
         chance=None,
         names=("false positive rate of frames", "true positive rate of frames"),
         title="ROC over all annotated test frames",
@@ -123,18 +125,9 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
     pr = plots.curve(
         np.append(0, tp / max(tp[-1], 1)),
         np.append(precision[0], precision),
-        label=_with_interval("AP", result["metrics"]["ap_step"]),
+        label=plots.with_interval("AP", result["metrics"]["ap_step"]),
         chance=float(share),
         names=("recall of anomalous frames", "precision"),
         title="Precision and recall over all annotated test frames",
     )
     plots.save(pr, arguments.out_pr)
-
-
-def _with_interval(name: str, metric: dict[str, Any]) -> str:
-    if metric["value"] is None:
-        return f"{name} undefined"
-    text = f"{name} {100 * metric['value']:.1f} %"
-    if metric.get("low") is not None:
-        text += f" ({100 * metric['low']:.1f}-{100 * metric['high']:.1f})"
-    return text

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 
@@ -26,12 +24,6 @@ def add_commands(commands: Any) -> None:
         metavar="START-END;...",
         help="annotated events to hold against the video: frames, or seconds with an s behind",
     )
-    probe.add_argument(
-        "--start-pattern",
-        metavar="PATTERN",
-        help="how the file's name tells when the recording started, as 'cam1_%%Y%%m%%d-%%H%%M%%S' "
-        "(UTC, unless %%z is in it); by default the file's creation time, where it has one",
-    )
     probe.add_argument("--out", required=True, metavar="JSON")
     probe.set_defaults(run=_probe_video)
 
@@ -44,7 +36,9 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--video", required=True, metavar="ID")
     sample.add_argument("--path", required=True, help="the video file")
     sample.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
-    sample.add_argument("--view", required=True, metavar="VIEW", help="video, segments or grid")
+    sample.add_argument(
+        "--view", required=True, metavar="VIEW", help="video, video-but-last, segments or grid"
+    )
     sample.add_argument("--frames-per-segment", type=_count, required=True, metavar="F")
     sample.add_argument("--segment-length", type=_count, required=True, metavar="FRAMES")
     sample.add_argument("--size", type=_count, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
@@ -89,16 +83,11 @@ def _probe_video(arguments: argparse.Namespace) -> None:
     from hhvad import sheet
     from hhvad.files import write_json
     from hhvad.media.probe import probe
-    from hhvad.media.time import start_in_name
     from hhvad.records import Video
 
     sheet.check_id(arguments.video, "--video")
     events = sheet.parse_events(arguments.events, "--events")
-    started = None
-    if arguments.start_pattern:
-        started = start_in_name(Path(arguments.path).name, arguments.start_pattern)
     info = probe(arguments.path, arguments.timeout)
-    info = replace(info, started=started or info.started)
     row = Video(arguments.video, arguments.path, "test", "anomaly", events=events)
     sheet.event_frames(row, info)
     write_json(arguments.out, info.to_json(arguments.video))

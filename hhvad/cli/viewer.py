@@ -21,6 +21,7 @@ def add_commands(commands: Any) -> None:
     build.add_argument(
         "--methods", required=True, nargs="+", metavar="METHOD", help="the first is shown first"
     )
+    build.add_argument("--described", metavar="METHOD", help="whose events have descriptions")
     build.add_argument(
         "--video-root", required=True, metavar="DIR", help="where the sheet's paths start"
     )
@@ -56,6 +57,7 @@ def _build_viewer(arguments: Namespace) -> None:
         results=Path(arguments.results),
         study=arguments.study,
         methods=list(dict.fromkeys(arguments.methods)),
+        described=arguments.described,
         video_root=Path(arguments.video_root),
         out=Path(arguments.out),
     )

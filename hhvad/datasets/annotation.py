@@ -21,10 +21,13 @@ from hhvad.errors import AnnotationError, ConfigError, SheetError
 from hhvad.files import read_text, read_tsv, write_tsv
 from hhvad.records import Interval, Video
 
-VIDEO_FILES = frozenset(
-    ".mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .ts .wmv .flv .mts".split()  # noqa: SIM905
-)
-
+# What hhvad.media.decode opens, by the endings that such files have.
+_SUFFIXES = """
+    264 265 3g2 3gp asf avc avi dav dif divx dv f4v flv gif h264 h265 hevc ivf m1v m2t m2ts m2v m4v
+    mjpeg mjpg mk3d mkv mov mp4 mpe mpeg mpg mts mxf nut obu ogm ogv qt rm rmvb trp ts vob webm wmv
+    wtv
+"""
+VIDEO_FILES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 # A folder of UCF-Crime for another task of its authors.
 OTHER_TASK = "Normal_Videos_event"
@@ -258,7 +261,7 @@ def row(annotation: Annotation, path: str | Path, split: str) -> Video:
     events = annotation.events
     return Video(
         video=annotation.video,
-        path=str(path),
+        path=sheet.path_cell(str(path), f"video {annotation.video}"),
         split=split,
         label=annotation.label,
         category=";".join(annotation.categories),
@@ -273,14 +276,7 @@ def write_sheet(path: str | Path, rows: Sequence[Video]) -> None:
         if counts[video.video.lower()] > 1:
             same = [other.path for other in rows if other.video.lower() == video.video.lower()]
             raise SheetError(f"id {video.video} belongs to {' and '.join(same)}; rename one")
-    write_tsv(
-        path,
-        sheet.COLUMNS,
-        [
-            (v.video, v.path, v.split, v.label, v.category, sheet.format_events(v.events))
-            for v in rows
-        ],
-    )
+    write_tsv(path, sheet.COLUMNS, [sheet.cells(video) for video in rows])
 
 
 @dataclass(frozen=True)
@@ -314,10 +310,18 @@ class Dataset(Protocol):
 
 
 def counted(path: str | None, name: str) -> dict[str, int]:
-    """The frame counts that a data set needs; ConfigError where no file is given."""
-    if not path:
-        raise ConfigError(f"--dataset {name} needs --frame-counts")
-    return read_frame_counts(path)
+    """The frame counts that a data set needs: of a file, or those that come with hhvad.
+
+    Raises ConfigError where no file is given and none comes with hhvad.
+    """
+    if path:
+        return read_frame_counts(path)
+    shipped = Path(__file__).with_name("frame_counts") / f"{name}.tsv"
+    if not shipped.is_file():
+        raise ConfigError(
+            f"--dataset {name} needs --frame-counts; `hhvad frame-counts FOLDER` writes them"
+        )
+    return read_frame_counts(shipped)
 
 
 def add_train_list(parser: Any, text: str) -> None:
@@ -350,5 +354,6 @@ def add_frame_counts(parser: Any) -> None:
     parser.add_argument(
         "--frame-counts",
         metavar="TSV",
-        help="columns video, n_frames; without it, abnormal test videos are probed",
+        help="columns video, n_frames (hhvad frame-counts); without it, abnormal test videos are "
+        "probed",
     )

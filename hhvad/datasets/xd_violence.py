@@ -16,13 +16,12 @@ from hhvad.datasets.annotation import (
     counted,
     lines,
     pairs,
-    read_frame_counts,
     read_list,
     unique,
     video_id,
     with_frames,
 )
-from hhvad.errors import AnnotationError, ConfigError
+from hhvad.errors import AnnotationError
 
 CLASSES = {
     "B1": "fighting",
@@ -46,7 +45,7 @@ class XdViolence:
         parser.add_argument(
             "--test-list",
             metavar="TXT",
-            help="all test videos, one per line; without it, those of --frame-counts",
+            help="all test videos, one per line; without it, the 800 of the data set",
         )
         add_train_list(parser, "training videos, one per line")
         add_validation(parser)
@@ -55,13 +54,8 @@ class XdViolence:
         """Test videos of a list or of the frame counts, since the annotation lacks normal ones."""
         if arguments.test_list:
             names = read_list(arguments.test_list)
-        elif arguments.frame_counts:
-            names = list(read_frame_counts(arguments.frame_counts))
         else:
-            raise ConfigError(
-                "the annotation of XD-Violence does not list normal test videos: give "
-                "--frame-counts or --test-list"
-            )
+            names = list(counted(arguments.frame_counts, "xd-violence"))
         test = read(arguments.annotations, names)
         listed = read_list(arguments.train_list) if arguments.train_list else None
         return Made(test, *training(listed, files, names))

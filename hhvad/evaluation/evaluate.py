@@ -25,7 +25,7 @@ from rich.text import Text
 from hhvad.artifacts.scores import Segments, check
 from hhvad.datasets.annotation import Annotation, fit, video_id
 from hhvad.errors import AnnotationError
-from hhvad.evaluation import intervals, metrics, published
+from hhvad.evaluation import alarms, intervals, metrics, published
 from hhvad.evaluation.metrics import Floats, Ints
 from hhvad.localization import locator
 from hhvad.media.time import FrameTimes
@@ -64,6 +64,11 @@ MEANINGS = {
     "detection_delay_frames": "mean frames from an event's start to its first frame above tau, "
     "over the events that have one",
     "detection_delay_seconds": "the same delay in seconds, by the times of each video's frames",
+    "false_alarms_per_hour": "runs of frames above tau per hour of normal video",
+    "false_alarms_per_hour_at_recall": "the same at the highest threshold that finds "
+    f"{alarms.RECALL:.0%} of the annotated events",
+    "latency_ap": "average precision of frames over events, each counted by the share of it that "
+    "is left at its first alarm: a late alarm counts less",
     "event_map": "mean of the event-level average precision over temporal IoU 0.1 ... 0.7",
     **{
         f"event_ap_{iou}": f"average precision of the detected events at temporal IoU {iou}"
@@ -80,11 +85,17 @@ AT_TAU = (
     "event_recall",
     "detection_delay_frames",
     "detection_delay_seconds",
+    "false_alarms_per_hour",
 )
 
 DELAYS = ("detection_delay_frames", "detection_delay_seconds")
+PER_HOUR = ("false_alarms_per_hour", "false_alarms_per_hour_at_recall")
 FROM_ABNORMAL_VIDEOS = ("recall", "event_recall", *DELAYS)
-FROM_NORMAL_VIDEOS = ("false_alarm_rate_normal_videos",)
+FROM_NORMAL_VIDEOS = ("false_alarm_rate_normal_videos", "false_alarms_per_hour")
+
+# Categories of normal videos (crowds, rain, ...) are named so, apart from those of events.
+NORMAL = "normal: "
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 # What they are made of: frames by class and those of them above tau; events, those found, delays.
 SUMS = (
@@ -107,7 +118,8 @@ class Scored:
     events are anomalous frames [start, end) inside the video; None where only the video's label is
     known. bounds int [T, 2] and scores [T] say which frames [start, end) have which score. raw [T]
     are the scores before smoothing, detected the events found; None where there are none to judge.
-    times say when its frames are; None where that is not known.
+    times say when its frames are; None where that is not known. taus [T]: a threshold per segment,
+    where it is not that of all videos.
     """
 
     video: str
@@ -120,6 +132,7 @@ class Scored:
     raw: Floats | None = None
     detected: tuple[Event, ...] | None = None
     times: FrameTimes | None = None
+    taus: Floats | None = None
 
 
 def join(
@@ -130,11 +143,13 @@ def join(
     interval: str = "half-open",
     tau: float | None = None,
     allow_missing: bool = False,
+    one_class: bool = False,
 ) -> tuple[list[Scored], dict[str, list[str]], list[str]]:
     """A dataset's videos with anybody's scores; what is left out by reason; and notes.
 
     Raises AnnotationError, which names them: videos without a score, scores without a video, frames
-    that `scores.check` refuses, all frames of one class. With allow_missing they are left out.
+    that `scores.check` refuses, all videos of one class. With allow_missing they are left out.
+    one_class: the data set has no normal videos, only normal frames.
     """
     by_id: dict[str, Segments] = {}
     for name, segments in given.items():
@@ -185,7 +200,7 @@ def join(
             )
         )
     classes = {video.label for video in videos}
-    if len(classes) == 1 and not allow_missing:
+    if len(classes) == 1 and not (allow_missing or one_class):
         raise AnnotationError(
             f"{source}: all {len(videos)} videos are of class {classes.pop()}: AUC is not defined; "
             "--allow-missing reports what is"
@@ -216,7 +231,7 @@ def evaluate(
         raise AnnotationError(
             "no test video has both a label and scores: there is nothing to judge"
         )
-    table = _Table(videos, tau)
+    table = Judged(videos, tau)
     estimates = metrics.bootstrap(table.statistics, len(videos), resamples, seed)
     without = intervals.leave_out(table.statistics, len(videos))
     entries = {
@@ -256,6 +271,8 @@ def evaluate(
         "metrics": measured,
         "raw": table.unsmoothed(),
         "categories": _categories(entries, table),
+        "normal_categories": _normal_categories(entries, table),
+        "delays": table.delays(),
         "baselines": baselines(annotated),
         "published": [
             {**row._asdict(), "source": published.REPORTED} for row in published.of(dataset)
@@ -265,7 +282,7 @@ def evaluate(
     }
 
 
-class _Table:
+class Judged:
     """The videos as rankings of their segments, and every metric as a function of weights [V]."""
 
     def __init__(self, videos: Sequence[Scored], tau: float | None) -> None:
@@ -289,6 +306,20 @@ class _Table:
                     self.frames.only(member | ~abnormal),
                     self.frames.only(member),
                 )
+        self.kinds_of_normal = {}
+        for name in sorted({name for v in videos if v.label == "normal" for name in v.categories}):
+            member = ~abnormal & np.array([name in video.categories for video in videos])
+            self.kinds_of_normal[name] = (
+                member.astype(np.float64),
+                self.frames.only(member | abnormal),
+            )
+        self.alarms = alarms.table(
+            [video.bounds for video in videos],
+            [video.scores for video in videos],
+            [video.events for video in videos],
+            ~abnormal,
+            [_hours(video) for video in videos],
+        )
         self.has_events = bool(self.annotated) and all(
             videos[i].detected is not None for i in self.annotated
         )
@@ -319,7 +350,7 @@ class _Table:
                 sums["normal"][i] = negative
             if self.tau is None:
                 continue
-            above = video.scores > self.tau
+            above = video.scores > (self.tau if video.taus is None else video.taus)
             sums["alarm"][i], sums["hit"][i] = counts[above].sum(axis=0)
             if video.label == "normal":
                 sums["normal_alarm"][i] = sums["alarm"][i]
@@ -340,11 +371,20 @@ class _Table:
         counts = self.frames.counts(weights)
         result = {name: curve(*counts) for name, curve in CURVES.items()}
         result["best_f1"] = metrics.best_f1(*counts)[0]
+        result["latency_ap"] = math.nan
+        if self.annotated:
+            result["latency_ap"] = self.alarms.latency_ap(weights, self.frames, *counts)
+        result["false_alarms_per_hour_at_recall"] = self.alarms.per_hour_at_recall(weights)
         counts = self.abnormal.counts(weights)
         result |= {f"{name}_abnormal": curve(*counts) for name, curve in CURVES.items()}
         result["video_auc"] = metrics.auc(*self.whole.counts(weights))
         result |= self._statistics_at_tau(weights)
         result |= self._statistics_of_events(weights)
+        for kind, (member, ranking) in self.kinds_of_normal.items():
+            name = f"[{NORMAL}{kind}]"
+            result[f"auc{name}"] = metrics.auc(*ranking.counts(weights))
+            at_tau = self._statistics_at_tau(weights * member)
+            result |= {f"{one}{name}": at_tau[one] for one in FROM_NORMAL_VIDEOS}
         for category, (with_normal, alone) in self.categories.items():
             counts = with_normal.counts(weights)
             result |= {f"{name}[{category}]": curve(*counts) for name, curve in CURVES.items()}
@@ -368,6 +408,7 @@ class _Table:
             metrics.ratio(total["found"], total["event"]),
             metrics.ratio(total["frames"], total["found"]),
             metrics.ratio(total["seconds"], total["found"]),
+            self.alarms.per_hour(weights, self.tau),
         )
         return dict(zip(AT_TAU, values, strict=True))
 
@@ -399,6 +440,14 @@ class _Table:
             if not self.at_tau["found"].sum():
                 return "no annotated event is found at tau"
             return "frame rates are not given"
+        if base in PER_HOUR:
+            if not any(video.label == "normal" for video in self.videos):
+                return "there is no normal video"
+            if not np.isfinite(self.alarms.hours).all():
+                return "frame rates are not given"
+            return "no event is annotated"
+        if base == "latency_ap" and not self.alarms.events.sum():
+            return "no event is annotated"
         if base == "precision":
             return "no frame is above tau"
         if base == "false_alarm_rate_normal_videos":
@@ -408,18 +457,53 @@ class _Table:
     def videos_of_each_class(self, name: str) -> tuple[int, ...]:
         """How many abnormal and how many normal videos a metric rests on; classes without, out."""
         base, _, category = name.removesuffix("]").partition("[")
-        all_of_them = base == "video_auc"
+        all_of_them = base in ("video_auc", "false_alarms_per_hour")
         given = self.videos if all_of_them else [self.videos[i] for i in self.annotated]
-        normal = sum(video.label == "normal" for video in given)
-        abnormal = sum(
-            video.label == "anomaly" and (not category or category in video.categories)
-            for video in given
-        )
+        of_normal = category.startswith(NORMAL)
+        wanted = {"normal" if of_normal else "anomaly": category.removeprefix(NORMAL)}
+
+        def count(label: str) -> int:
+            name = wanted.get(label)
+            return sum(v.label == label and (not name or name in v.categories) for v in given)
+
+        normal, abnormal = count("normal"), count("anomaly")
         if base.endswith("_abnormal") or base in FROM_ABNORMAL_VIDEOS:
             normal = 0
         elif base in FROM_NORMAL_VIDEOS:
             abnormal = 0
         return tuple(count for count in (abnormal, normal) if count)
+
+    def delays(self) -> dict[str, Any] | None:
+        """How late each annotated event is first found at tau; None without tau or events."""
+        if self.tau is None or not self.alarms.events.sum():
+            return None
+        rows: list[dict[str, Any]] = []
+        for i in self.annotated:
+            video = self.videos[i]
+            events = video.events or ()
+            late = metrics.first_alarms(video.bounds, video.scores > self.tau, events)
+            for (start, end), frames in zip(events, late, strict=True):
+                seconds = None
+                if frames is not None and video.times is not None:
+                    seconds = video.times.between([(start, start + frames)])
+                rows.append(
+                    {
+                        "video": video.video,
+                        "start_frame": start,
+                        "end_frame": end,
+                        "delay_frames": frames,
+                        "delay_seconds": seconds,
+                    }
+                )
+        known = [row["delay_seconds"] for row in rows if row["delay_seconds"] is not None]
+        return {
+            "found": sum(row["delay_frames"] is not None for row in rows),
+            "missed": sum(row["delay_frames"] is None for row in rows),
+            "seconds_at": {f"{q:g}": float(np.quantile(known, q)) for q in QUANTILES}
+            if known
+            else None,
+            "events": rows,
+        }
 
     def best_threshold(self) -> float | None:
         """The score of largest F1: frames that reach it are called anomalous."""
@@ -434,6 +518,11 @@ class _Table:
             return None
         counts = self._ranking(given).counts()
         return {name: _number(curve(*counts)) for name, curve in CURVES.items()}
+
+
+def _hours(video: Scored) -> float:
+    """How long a video is; NaN where its frame times are not known."""
+    return video.times.between([(0, video.n_frames)]) / 3600 if video.times else math.nan
 
 
 def baselines(videos: Sequence[Scored]) -> list[dict[str, Any]]:
@@ -481,17 +570,27 @@ def _baseline(
     return values
 
 
-def _entry(name: str, estimate: metrics.Estimate, without: Floats, table: _Table) -> dict[str, Any]:
+def judge(
+    table: Judged, names: Sequence[str], *, resamples: int, seed: int, level: float
+) -> dict[str, dict[str, Any]]:
+    """Some of the metrics with intervals of another level than 95 %."""
+    drawn = metrics.bootstrap(table.statistics, len(table.videos), resamples, seed, level)
+    without = intervals.leave_out(table.statistics, len(table.videos))
+    return {name: _entry(name, drawn[name], without[name], table, level) for name in names}
+
+
+def _entry(
+    name: str, estimate: metrics.Estimate, without: Floats, table: Judged, level: float = 0.95
+) -> dict[str, Any]:
     classes = table.videos_of_each_class(name)
     fewest = min(classes, default=0)
-    of_auc = name.partition("[")[0] in ("auc", "auc_abnormal", "video_auc")
     low, high, kind = intervals.choose(
         estimate.value,
         without,
         (estimate.low, estimate.high),
-        degrees=(sum(classes) if of_auc else fewest) - 1,
         fewest=fewest,
-        share=name not in DELAYS,
+        share=name.partition("[")[0] not in (*DELAYS, *PER_HOUR),
+        level=level,
     )
     entry: dict[str, Any] = {
         "value": _number(estimate.value),
@@ -509,7 +608,7 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _categories(entries: Mapping[str, dict[str, Any]], table: _Table) -> dict[str, Any]:
+def _categories(entries: Mapping[str, dict[str, Any]], table: Judged) -> dict[str, Any]:
     """For each category: its videos with all normal ones, and (`auc_abnormal`) its videos alone."""
     result: dict[str, Any] = {}
     for category in table.categories:
@@ -520,6 +619,17 @@ def _categories(entries: Mapping[str, dict[str, Any]], table: _Table) -> dict[st
         for name in (*CURVES, "auc_abnormal"):
             result[category][name] = entries[f"{name}[{category}]"]
     return result
+
+
+def _normal_categories(entries: Mapping[str, dict[str, Any]], table: Judged) -> dict[str, Any]:
+    """For each category of normal videos: its false alarms, and its videos with all abnormal."""
+    return {
+        kind: {
+            "videos": int(member.sum()),
+            **{name: entries[f"{name}[{NORMAL}{kind}]"] for name in ("auc", *FROM_NORMAL_VIDEOS)},
+        }
+        for kind, (member, _) in table.kinds_of_normal.items()
+    }
 
 
 def _one_video(video: Scored) -> dict[str, Any]:
@@ -533,13 +643,21 @@ def _one_video(video: Scored) -> dict[str, Any]:
     if video.events is None:
         return {**entry, "anomalous_frames": None, "events_annotated": None, "auc": None}
     counts = locator.frame_counts(video.bounds, video.events)
-    rows = metrics.rank(np.zeros(len(counts)), video.scores, counts[:, 1], counts[:, 0])
     return {
         **entry,
         "anomalous_frames": int(counts[:, 1].sum()),
         "events_annotated": len(video.events),
-        "auc": _number(metrics.auc(*rows.counts())),
+        "auc": video_auc(video),
     }
+
+
+def video_auc(video: Scored) -> float | None:
+    """ROC-AUC over the frames of one video; None without an annotation or with one class only."""
+    if video.events is None:
+        return None
+    counts = locator.frame_counts(video.bounds, video.events)
+    rows = metrics.rank(np.zeros(len(counts)), video.scores, counts[:, 1], counts[:, 0])
+    return _number(metrics.auc(*rows.counts()))
 
 
 def _notes(
@@ -595,6 +713,11 @@ def table_rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:
             who = "videos alone" if name == "auc_abnormal" else "videos and all normal ones"
             meaning = f"{AREAS[name.removesuffix('_abnormal')]}, frames of {category} {who}"
             rows.append(_row(f"{name}[{category}]", entries[name], meaning))
+    for kind, entries in result["normal_categories"].items():
+        for name in ("auc", *FROM_NORMAL_VIDEOS):
+            who = "all abnormal videos and" if name == "auc" else "only"
+            meaning = f"{MEANINGS[name]}; of them {who} normal videos of category {kind}"
+            rows.append(_row(f"{name}[{NORMAL}{kind}]", entries[name], meaning))
     for baseline in result["baselines"]:
         for name in (*CURVES, *(f"{curve}_abnormal" for curve in CURVES)):
             meaning = f"baseline, {baseline['meaning']}: {MEANINGS[name]}"
@@ -656,7 +779,7 @@ def _values(result: Mapping[str, Any]) -> dict[str, Any]:
 def _shown(name: str, value: float | None) -> str:
     if value is None:
         return "undefined"
-    return f"{value:.2f}" if name.startswith("detection_delay") else f"{100 * value:.2f}"
+    return f"{value:.2f}" if name in (*DELAYS, *PER_HOUR) else f"{100 * value:.2f}"
 
 
 def _span(name: str, entry: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
+from scipy.stats import beta
 from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
@@ -23,11 +24,14 @@ FEW_VIDEOS = 30
 
 KINDS = {
     "jackknife": "one video (of more than 200: one of 200 groups) is left out at a time, on the "
-    "logit scale, with Student's t",
+    "logit scale, with Student's t of one degree of freedom less than the rarer class has videos",
     "edge": "the value is exactly 0 or 1: that end, and the farther one of the bootstrap's other "
     "end and Clopper and Pearson's for as many videos as the rarer class has",
-    "bootstrap": "the middle 95 % of resamples of the videos: the metric is not a share, or its "
-    "value is 0, 1 or undefined when some video is left out",
+    "near-edge": "the value is 0 or 1 when some video is left out, so that all that it lacks hangs "
+    "on that video: the farther ends of the bootstrap's interval and of Clopper and Pearson's for "
+    "one such video among as many as the rarer class has, moved to the value on the logit scale",
+    "bootstrap": "the middle 95 % of resamples of the videos: the metric is not a share, or it is "
+    "undefined when some video is left out",
     "none": "no interval: the value is undefined, a class that the metric needs has fewer than two "
     "videos, nothing varies between the videos, or a bootstrap is needed and was not made",
 }
@@ -49,24 +53,27 @@ def choose(
     without: Floats,
     drawn: tuple[float, float],
     *,
-    degrees: int,
     fewest: int,
     share: bool = True,
+    level: float = 0.95,
 ) -> Interval:
     """The interval of a metric by the rules of KINDS, never one without width.
 
     without: its leave-out values [G]. drawn: the bootstrap's interval, NaN where there is none.
-    degrees: of freedom, for the jackknife. fewest: the videos of the rarer class that the metric
-    needs. share: whether it lies in [0, 1] by its nature.
+    fewest: the videos of the rarer class that the metric needs; one less are the degrees of freedom
+    of the jackknife. share: whether it lies in [0, 1] by its nature.
     """
     if not math.isfinite(value) or fewest < 2:
         return NO_INTERVAL
     if share and value in (0, 1):
-        return Interval(*edge(value, drawn[0] if value else drawn[1], fewest), "edge")
-    found = jackknife(value, without, degrees) if share else None
+        return Interval(*edge(value, drawn[0] if value else drawn[1], fewest, level), "edge")
+    found = jackknife(value, without, fewest - 1, level) if share else None
     if found is not None:
         return Interval(*found, "jackknife")
     low, high = drawn
+    if share and np.isfinite(without).all() and np.isin(without, (0, 1)).any():
+        ends = near_edge(value, 1 if (without == 1).any() else 0, fewest, level)
+        return Interval(*farther(ends, drawn), "near-edge")
     return Interval(low, high, "bootstrap") if high > low else NO_INTERVAL
 
 
@@ -111,6 +118,26 @@ def edge(value: float, other: float, videos: int, level: float = 0.95) -> tuple[
     if value == 1:
         return float(np.fmin(other, exact)), 1.0
     return 0.0, float(np.fmax(other, 1 - exact))
+
+
+def near_edge(value: float, side: int, videos: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval of a metric in (0, 1) that one video keeps from being `side`, 0 or 1.
+
+    Clopper and Pearson's interval of 1 among `videos`, as odds ratios to 1 / videos: by these the
+    odds of what the metric lacks are multiplied.
+    """
+    low = 1 - ((1 + level) / 2) ** (1 / videos)
+    high = float(beta.ppf((1 + level) / 2, 2, videos - 1))
+    less, more = logit(low) - logit(1 / videos), logit(high) - logit(1 / videos)
+    centre = logit(value)
+    if side == 1:
+        return float(expit(centre - more)), float(expit(centre - less))
+    return float(expit(centre + less)), float(expit(centre + more))
+
+
+def farther(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """The lower of two low ends and the higher of two high ends; NaN counts as none."""
+    return float(np.fmin(one[0], other[0])), float(np.fmax(one[1], other[1]))
 
 
 def paired_difference(

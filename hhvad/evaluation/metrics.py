@@ -229,7 +229,7 @@ def first_alarms(bounds: Ints, above: NDArray[np.bool_], events: Events) -> list
 
 
 class Estimate(NamedTuple):
-    """A metric, its 95 % interval, and the resamples in which it was defined."""
+    """A metric, its interval, and the resamples in which it was defined."""
 
     value: float
     low: float
@@ -238,9 +238,13 @@ class Estimate(NamedTuple):
 
 
 def bootstrap(
-    statistics: Callable[[Floats], Mapping[str, float]], videos: int, count: int, seed: int
+    statistics: Callable[[Floats], Mapping[str, float]],
+    videos: int,
+    count: int,
+    seed: int,
+    level: float = 0.95,
 ) -> dict[str, Estimate]:
-    """Metrics of all videos, with percentile intervals over `count` resamples of the videos.
+    """Metrics of all videos, with percentile intervals of a level over `count` resamples.
 
     statistics: from a weight for each video [V] to metrics by name, NaN where undefined. Resamples
     in which a metric is undefined do not count for it; fewer than two leave the interval NaN.
@@ -250,10 +254,11 @@ def bootstrap(
     for index, weights in enumerate(_resamples(videos, count, seed)):
         for name, value in statistics(weights).items():
             drawn[name][index] = value
+    ends = round(50 * (1 - level), 9), round(50 * (1 + level), 9)
     estimates = {}
     for name, value in values.items():
         defined = drawn[name][np.isfinite(drawn[name])]
-        low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) > 1 else (np.nan, np.nan)
+        low, high = np.percentile(defined, ends) if len(defined) > 1 else (np.nan, np.nan)
         estimates[name] = Estimate(float(value), float(low), float(high), len(defined))
     return estimates
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def report(
         f"run of certain segments that it finds is {shortest or 'none'}"
     )
     result = evaluate.evaluate(
-        [scored(video, folders, interval) for video in labelled],
+        [scored(video, folders, interval, locator) for video in labelled],
         dataset=dataset,
         interval=interval,
         tau=locator.tau,
@@ -61,6 +61,7 @@ def report(
         notes=[
             *([] if locator.calibrated else [fixed]),
             *(answer_notes(answers, [video.video for video in labelled]) if answers else []),
+            *_alarm_notes(locator, labelled, folders),
         ],
     )
     return {"method": method, "locator": locator.to_json(), **result}
@@ -91,8 +92,25 @@ def answer_notes(folder: Path, videos: Sequence[str]) -> list[str]:
     ]
 
 
-def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:
-    """A labelled video of the sheet with its scores, events and annotation in frames."""
+def _alarm_notes(locator: Locator, labelled: Sequence[Video], folders: Folders) -> Iterator[str]:
+    """With which thresholds and settings the events were made, where these are not the usual."""
+    if locator.budget is not None:
+        yield (
+            f"each camera has a threshold of its own ({locator.how}); the tau above is that of an "
+            "unknown camera"
+        )
+    for video in labelled[:1]:
+        path = folders.events / f"{video.video}.json"
+        shown = read_json(path).get("alarms") if path.is_file() else None
+        if shown:
+            yield f"events are those that are shown: {shown}"
+
+
+def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> evaluate.Scored:
+    """A labelled video of the sheet with its scores, events and annotation in frames.
+
+    Without its last segment, and as long as the others reach, where the locator drops it.
+    """
     name = video.video
     info = probe.read(folders.probes / f"{name}.json")
     path = folders.scores / f"{name}.tsv"
@@ -101,21 +119,25 @@ def scored(video: Video, folders: Folders, interval: str) -> evaluate.Scored:
         scores.check(str(path), scores.Segments(bounds, column), info.frames)[0]
         for column in columns
     )
+    judged = locator.judged(bounds)
+    n_frames = int(bounds[judged - 1, 1])
     annotated = None
     if video.events is not None:
         events = sheet.event_frames(video, info)
-        annotated = evaluate.events_in(events, info.frames, interval)
+        annotated = evaluate.events_in(events, n_frames, interval)
+    taus = scores.read_taus(path)
     return evaluate.Scored(
         video=name,
         label=str(video.label),
         categories=evaluate.parse_categories(video.category),
-        n_frames=info.frames,
+        n_frames=n_frames,
         events=annotated,
-        bounds=smoothed.bounds,
-        scores=smoothed.scores,
-        raw=raw.scores,
+        bounds=smoothed.bounds[:judged],
+        scores=locator.measured(smoothed.scores, smoothed.bounds),
+        raw=raw.scores[:judged],
         detected=_read_events(folders.events / f"{name}.tsv"),
         times=info.times,
+        taus=None if taus is None else taus[:judged],
     )
 
 
@@ -124,6 +146,7 @@ def _read_events(path: Path) -> tuple[Event, ...]:
         return tuple(
             Event(int(row["start_frame"]), int(row["end_frame"]), float(row["peak_score"]))
             for row in read_tsv(path, ("start_frame", "end_frame", "peak_score"))
+            if row.get("ignored") != "1"
         )
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}; delete it and rerun") from error

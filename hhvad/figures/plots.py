@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ Floats = NDArray[np.float64]
 
 # Okabe and Ito's palette: told apart by all common kinds of colour vision.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+SKY, PINK, BLACK = "#56B4E9", "#CC79A7", "#000000"
+LINES = (BLUE, RED, GREEN, ORANGE, PINK, SKY, BLACK)
+DASHES = ("-", "--", "-.", ":")
 HALO = [withStroke(linewidth=3.5, foreground="white")]  # seen on dark and light
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -50,13 +54,23 @@ def _figure(width: float, height: float, **options: Any) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", **options)
 
 
+def _threshold(axes: Axes, tau: float | Floats, edges: Floats) -> None:
+    """A line where the threshold is the same throughout, else steps."""
+    lowest, highest = float(np.min(tau)), float(np.max(tau))
+    if lowest == highest:
+        axes.axhline(lowest, color=RED, ls="--", lw=1.2, label=f"threshold {lowest:.2f}")
+        return
+    label = f"threshold {lowest:.2f} to {highest:.2f}"
+    axes.stairs(np.asarray(tau), edges, baseline=None, color=RED, ls="--", lw=1.2, label=label)
+
+
 def video(
     name: str,
     bounds: Floats,
     score: Floats,
     smoothed: Floats,
     *,
-    tau: float,
+    tau: float | Floats,
     duration: float,
     detected: Sequence[tuple[float, float]],
     annotated: Sequence[tuple[float, float]] | None,
@@ -66,7 +80,8 @@ def video(
     """A video's scores over time, above its thumbnails.
 
     bounds [T, 2], duration, detected and annotated intervals and thumbnails' times are in seconds;
-    score and smoothed are [T]; annotated is None where the video has no annotation.
+    score and smoothed are [T], tau is a number or [T]; annotated is None where the video has no
+    annotation.
     """
     with mpl.rc_context(STYLE):
         # Thumbnails side by side fill the width; the strip is as high as their shape asks for.
@@ -81,7 +96,7 @@ def video(
         edges = np.append(bounds[:, 0], bounds[-1, 1])
         axes.stairs(score, edges, color=GREY, lw=1, label="score")
         axes.stairs(smoothed, edges, color=BLUE, lw=2, label="smoothed")
-        axes.axhline(tau, color=RED, ls="--", lw=1.2, label=f"threshold {tau:.2f}")
+        _threshold(axes, tau, edges)
         axes.set(ylim=(0, 1), ylabel="anomaly score, 0-1")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
         rows = [("detected", detected, BLUE, "")]
@@ -260,4 +275,88 @@ def curve(
         axes.set_title(title, fontsize=10, loc="left")
         axes.legend(loc="lower right" if chance is None else "upper right", frameon=False)
         axes.set_aspect("equal")
+    return figure
+
+
+def with_interval(name: str, metric: Mapping[str, Any]) -> str:
+    """A metric in percent with its interval, as the label of a line."""
+    if metric["value"] is None:
+        return f"{name} undefined"
+    text = f"{name} {100 * metric['value']:.1f} %"
+    if metric.get("low") is not None:
+        text += f" ({100 * metric['low']:.1f}-{100 * metric['high']:.1f})"
+    return text
+
+
+def method_curves(
+    lines: Mapping[str, Mapping[str, tuple[Floats, Floats]]],
+    labels: Mapping[str, Mapping[str, str]],
+) -> Figure:
+    """ROC and precision-recall curves of several methods: x and y of `roc` and `pr` by method."""
+    with mpl.rc_context(STYLE):
+        figure = _figure(10.6, 5.0 + 0.22 * len(lines))
+        panels = figure.subplots(1, 2)
+        for axes, kind, names, title in zip(
+            panels,
+            ("roc", "pr"),
+            (
+                ("false positive rate of frames", "true positive rate of frames"),
+                ("recall of anomalous frames", "precision"),
+            ),
+            ("ROC", "Precision and recall"),
+            strict=True,
+        ):
+            for number, (method, curves) in enumerate(lines.items()):
+                colour = LINES[number % len(LINES)]
+                dash = DASHES[number // len(LINES) % len(DASHES)]
+                label = f"{method}: {labels[method][kind]}"
+                axes.plot(*curves[kind], color=colour, ls=dash, lw=1.8, label=label)
+            if kind == "roc":
+                axes.plot([0, 1], [0, 1], color=GREY, ls=":", label="chance")
+            axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=names[0], ylabel=names[1])
+            axes.set_title(f"{title} over all annotated test frames", fontsize=10, loc="left")
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), frameon=False, fontsize=9)
+            axes.set_aspect("equal")
+    return figure
+
+
+MOST_VIDEOS = 60
+
+
+def method_videos(videos: Mapping[str, Mapping[str, Any]], methods: Sequence[str]) -> Figure:
+    """Videos by methods: AUC inside abnormal ones, share above the threshold in normal ones.
+
+    videos: each one's `label` and `methods`, with `auc` and `above_tau` by method. Those that the
+    methods disagree on most come first; at most MOST_VIDEOS of a kind are shown.
+    """
+    parts = []
+    for label, key, title, palette in (
+        ("anomaly", "auc", "AUC of frames in each abnormal video", "cividis"),
+        ("normal", "above_tau", "share of frames above the threshold, normal videos", "cividis_r"),
+    ):
+        rows = {
+            name: [one["methods"][method][key] for method in methods]
+            for name, one in videos.items()
+            if one["label"] == label and None not in [m[key] for m in one["methods"].values()]
+        }
+        order = sorted(rows, key=lambda name: (min(rows[name]) - max(rows[name]), name))
+        shown = order[:MOST_VIDEOS]
+        more = f" (the {len(shown)} of {len(order)} with most disagreement)"
+        parts.append((title + more * (len(shown) < len(order)), palette, shown, rows))
+    with mpl.rc_context(STYLE):
+        longest = max((len(parts[0][2]), len(parts[1][2]), 1))
+        width = 3.2 + 0.6 * len(methods)
+        figure = _figure(2 * max(width, 5.4), 2.0 + 0.2 * longest)
+        for axes, (title, palette, shown, rows) in zip(figure.subplots(1, 2), parts, strict=True):
+            axes.set_title(title, fontsize=9, loc="left")
+            if not shown:
+                axes.set_axis_off()
+                axes.text(0, 0.9, "none", transform=axes.transAxes, color=GREY)
+                continue
+            values = np.array([rows[name] for name in shown], dtype=np.float64)
+            image = axes.imshow(values, cmap=palette, vmin=0, vmax=1, aspect="auto")
+            axes.set_xticks(range(len(methods)), methods, rotation=35, ha="right")
+            names = [name if len(name) <= 32 else f"{name[:31]}…" for name in shown]
+            axes.set_yticks(range(len(shown)), names, fontsize=7)
+            figure.colorbar(image, ax=axes, shrink=0.8)
     return figure

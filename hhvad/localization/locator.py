@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hhvad.errors import DataError
+from hhvad.localization.budget import Thresholds
 from hhvad.records import Event
 
 BORDERS = ("renormalise", "zero")
+TAILS = ("keep", "drop")
 SIGMAS = tuple(np.linspace(0.5, 3.0, 11).tolist())
-THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())
+THRESHOLDS = tuple(np.linspace(0.1, 0.9, 81).tolist())  # the paper's
+ROUNDING = 1e-9  # smoothed scores that differ by less are equal
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +90,7 @@ def calibrate(
     *,
     weights: Sequence[ArrayLike] | None = None,
     sigmas: Sequence[float] = SIGMAS,
-    thresholds: Sequence[float] | None = THRESHOLDS,
+    thresholds: Sequence[float] | None = None,
     border: str = "renormalise",
     segments: Sequence[ArrayLike] | None = None,
 ) -> Calibration:
@@ -98,10 +101,11 @@ def calibrate(
     each segment, which gives exactly the F1 over frames.
 
     For each sigma, the scores are dropped once into the bins between thresholds; cumulative counts
-    then give the F1 of every threshold. thresholds None is exact: every distinct smoothed value of
-    each sigma, and one below them all. segments: the frames [T, 2] of each score; smoothing
-    restarts after a gap between them. Raises NothingFoundError where F1 is 0 throughout, DataError
-    for shapes that do not fit, an empty grid, or where no frame is positive: F1 says nothing.
+    then give the F1 of every threshold. thresholds None is exact: for each sigma, one threshold
+    between every two neighbouring smoothed values and one below them all, so that F1 is never 0.
+    segments: the frames [T, 2] of each score; smoothing restarts after a gap between them. Raises
+    NothingFoundError where F1 is 0 for every given threshold, DataError for shapes that do not fit,
+    an empty grid, or where no frame is positive: F1 says nothing.
     """
     values = [_checked(one) for one in scores]
     counts = _counts(values, labels, weights)
@@ -137,9 +141,13 @@ def calibrate(
 
 
 def _every_threshold(smoothed: Floats) -> Floats:
-    """All thresholds that tell these scores apart (p > tau): each of them, and one below all."""
+    """The middle between neighbouring scores, and one threshold below all, in ascending order.
+
+    Scores closer than ROUNDING count as equal: another machine rounds them otherwise.
+    """
     distinct = np.unique(smoothed)
-    return np.append(np.nextafter(distinct[:1], -np.inf), distinct)
+    apart = np.flatnonzero(np.diff(distinct) > ROUNDING)
+    return np.append(distinct[0] - ROUNDING, (distinct[apart] + distinct[apart + 1]) / 2)
 
 
 def _parts(values: Floats, segments: ArrayLike) -> list[Floats]:
@@ -168,8 +176,11 @@ def shortest_event(sigma: float, tau: float, border: str = "renormalise") -> int
 class Locator:
     """From scores to events; the content of `<results>/locator/{method}.json`.
 
-    sigma counts segments; how says where sigma and tau come from; f1 is that of the validation
-    videos, None where it was not calibrated.
+    sigma counts segments. passes: how often scores are smoothed before they are compared with
+    annotations; events come from one pass. tail: `drop` leaves a last segment that is shorter than
+    the first one out of everything (its smoothed score is 0). how says where sigma and tau come
+    from; f1 is that of the validation videos, None where it was not calibrated. budget: the
+    thresholds of cameras where they follow from a budget of alarms; tau is then the pooled one.
     """
 
     sigma: float
@@ -178,6 +189,9 @@ class Locator:
     calibrated: bool = False
     f1: float | None = None
     how: str = ""
+    passes: int = 1
+    tail: str = "keep"
+    budget: Thresholds | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.sigma) and self.sigma > 0):
@@ -186,20 +200,67 @@ class Locator:
             raise DataError(f"tau is {self.tau}; it must be a number")
         if self.border not in BORDERS:
             raise DataError(f"border is {self.border!r}; it is one of {', '.join(BORDERS)}")
+        if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
+            raise DataError(f"passes is {self.passes!r}; it must be a whole number from 1")
+        if self.tail not in TAILS:
+            raise DataError(f"tail is {self.tail!r}; it is one of {', '.join(TAILS)}")
 
     def smooth(self, scores: ArrayLike, segments: ArrayLike | None = None) -> Floats:
-        """One video's scores [T] smoothed; restarts after each gap between segments [T, 2]."""
+        """One video's scores [T] smoothed once; restarts after each gap between segments [T, 2]."""
         values = _checked(scores)
-        parts = [values] if segments is None else _parts(values, segments)
-        return np.concatenate([smooth(part, self.sigma, self.border) for part in parts])
+        if segments is None:
+            return smooth(values, self.sigma, self.border)
+        count = self.judged(segments)
+        parts = _parts(values[:count], np.asarray(segments)[:count])
+        smoothed = [smooth(part, self.sigma, self.border) for part in parts]
+        return np.concatenate([*smoothed, np.zeros(len(values) - count)])
 
-    def events(self, scores: ArrayLike, segments: ArrayLike) -> list[Event]:
-        """The events of one video from its scores [T], not yet smoothed, and segments [T, 2]."""
-        return events(self.smooth(scores, segments), self.tau, segments)
+    def judged(self, segments: ArrayLike) -> int:
+        """How many of one video's segments [T, 2] count: T, or T - 1 without a dropped tail."""
+        lengths = np.diff(np.asarray(segments, dtype=np.int64).reshape(-1, 2))[:, 0]
+        has_tail = len(lengths) > 1 and lengths[-1] < lengths[0]
+        return len(lengths) - int(self.tail == "drop" and has_tail)
+
+    def measured(self, smoothed: ArrayLike, segments: ArrayLike) -> Floats:
+        """From scores smoothed once [T] to those that are compared with annotations [judged]."""
+        count = self.judged(segments)
+        values, bounds = _checked(smoothed)[:count], np.asarray(segments)[:count]
+        for _ in range(self.passes - 1):
+            values = self.smooth(values, bounds)
+        return values
+
+    def taus(self, count: int, camera: str | None = None, hours: ArrayLike | None = None) -> Floats:
+        """The threshold at each of `count` segments of a camera: [count].
+
+        hours [count]: the hour of the day (UTC) of each; None where it is not known. A camera that
+        the locator does not know has the pooled threshold.
+        """
+        if self.budget is None:
+            return np.full(count, self.tau)
+        return self.budget.of(camera).at(hours, count)
+
+    def events(
+        self,
+        scores: ArrayLike,
+        segments: ArrayLike,
+        camera: str | None = None,
+        hours: ArrayLike | None = None,
+    ) -> list[Event]:
+        """The events of one video from its scores [T], not yet smoothed, and segments [T, 2].
+
+        camera and hours [T] are as in `taus`.
+        """
+        count = self.judged(segments)
+        smoothed = self.smooth(scores, segments)
+        taus = self.taus(len(smoothed), camera, hours)
+        return events(smoothed[:count], taus[:count], np.asarray(segments)[:count])
 
     def to_json(self) -> dict[str, Any]:
-        """What hhvad.localization.locator_file reads."""
-        return asdict(self)
+        """What hhvad.localization.locator_file reads; without a budget there is no such key."""
+        data = asdict(self)
+        if self.budget is None:
+            del data["budget"]
+        return data
 
 
 def _sums_above(bins: NDArray[np.intp], weights: Floats, count: int) -> Floats:
@@ -231,8 +292,8 @@ def _counts(
     return counts
 
 
-def events(smoothed: ArrayLike, tau: float, segments: ArrayLike | None = None) -> list[Event]:
-    """Runs of smoothed scores [T] above tau, in frames.
+def events(smoothed: ArrayLike, tau: ArrayLike, segments: ArrayLike | None = None) -> list[Event]:
+    """Runs of smoothed scores [T] above tau (a number, or [T]), in frames.
 
     segments [T, 2] are the frames [start, end) of each score, in order; without them a score is one
     frame. An event ends with a gap between segments.
@@ -248,8 +309,9 @@ def events(smoothed: ArrayLike, tau: float, segments: ArrayLike | None = None) -
     if (bounds[:, 1] <= bounds[:, 0]).any() or (bounds[1:, 0] < bounds[:-1, 1]).any():
         raise DataError("segments overlap, are empty or out of order")
     found: list[Event] = []
-    for (start, end), score in zip(bounds.tolist(), values.tolist(), strict=True):
-        if score <= tau:
+    taus = np.broadcast_to(np.asarray(tau, dtype=np.float64), values.shape).tolist()
+    for (start, end), score, limit in zip(bounds.tolist(), values.tolist(), taus, strict=True):
+        if score <= limit:
             continue
         if found and found[-1].end == start:
             found[-1] = Event(found[-1].start, end, max(found[-1].peak, score))

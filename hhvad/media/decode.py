@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from hhvad.artifacts.probe import Probe
+from hhvad.clock import utc
 from hhvad.errors import HHVADError, VideoError
 from hhvad.media import transport
-from hhvad.media.probe import fingerprint
-from hhvad.media.time import FrameTimes, utc
+from hhvad.media.probe import FRAMES, fingerprint
+from hhvad.media.time import FrameTimes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +77,9 @@ def main() -> None:
         if doing == "probe":
             answer: dict[str, Any] = {"done": probe(**job).to_json("")}
         else:
-            work: Any = {"sample": sample, "thumbnails": thumbnails}[doing]
+            work: Any = {"sample": sample, "thumbnails": thumbnails, "stream": stream}[doing]
+            if doing == "stream":
+                job["output"] = output
             work(info=Probe.from_json(job.pop("info")), **job)
             answer = {"done": None}
     except HHVADError as error:
@@ -130,7 +133,8 @@ def sample(
     segment_length: int,
     size: Sequence[int],
     threads: int,
-    chosen: Sequence[int],
+    spans: Sequence[Sequence[int]] = (),
+    picked: Sequence[Sequence[int]] = (),
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -139,8 +143,8 @@ def sample(
     from hhvad.media import samplers as sampling
 
     height, width = size
-    if chosen:
-        segments, indices = sampling.listed(chosen)
+    if spans:
+        segments, indices = np.array(spans, np.int64), np.array(picked, np.int64)
     else:
         segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
     provenance = {
@@ -155,28 +159,79 @@ def sample(
         "decoder": info.decoder,
         "source": {"bytes": info.bytes, "fingerprint": info.fingerprint},
     }
-    wanted = indices.ravel().tolist()
-    ahead = _AHEAD // (info.height * info.width * 3)
-    coming = _in_thread(pictures(path, info, wanted, threads), max(2, ahead))
-    is_resized = (height, width) != (info.height, info.width)
-    if is_resized:
-        from hhvad.media.resize import resize  # torch is imported while the decoder is at work
-
     with artifacts.create(out, "frames", provenance) as (file, check):
         artifacts.add_dataset(file, "indices", indices)
         artifacts.add_dataset(file, "segments", segments)
         shape = (len(segments), frames_per_segment, height, width, 3)
         target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
-        batch = np.empty(shape[1:], np.uint8)
-        for number, picture in enumerate(coming):
-            row, column = divmod(number, frames_per_segment)
-            if is_resized:
-                # Not picture[None]: torch does not see through its strides and copies.
-                picture = resize(picture.reshape(1, *picture.shape), (height, width))[0]
-            batch[column] = picture
-            if column == frames_per_segment - 1:
-                target[row] = batch
+        if view == "focus":  # spans overlap: their frames come in no order
+            order = np.argsort(indices, axis=None, kind="stable")  # the file is decoded once
+            wanted = indices.ravel()[order].tolist()
+            coming = _resized(path, info, wanted, size, threads)
+            for number, picture in zip(order.tolist(), coming, strict=True):
+                target[divmod(number, frames_per_segment)] = picture
                 check()
+            return
+        for row, batch in enumerate(_batches(path, info, indices, size, threads)):
+            target[row] = batch
+            check()
+
+
+def stream(
+    path: str,
+    info: Probe,
+    output: IO[bytes],
+    frames_per_segment: int,
+    segment_length: int,
+    size: Sequence[int],
+    threads: int,
+) -> None:
+    """Write each segment's frames to `output` as bytes; hhvad.media.probe.stream_segments reads.
+
+    Before each segment stands the byte FRAMES.
+    """
+    from hhvad.media import samplers as sampling
+
+    _, indices = sampling.plan(info.frames, "segments", frames_per_segment, segment_length)
+    for batch in _batches(path, info, indices, size, threads):
+        output.write(FRAMES)
+        output.write(batch.data)
+
+
+def _batches(
+    path: str, info: Probe, indices: NDArray[np.int64], size: Sequence[int], threads: int
+) -> Iterator[Picture]:
+    """The frames of each segment, uint8 [F, H, W, 3], in one array that is used again.
+
+    indices: [S, F].
+    """
+    import numpy as np
+
+    frames = indices.shape[1]
+    batch = np.empty((frames, *size, 3), np.uint8)
+    wanted = indices.ravel().tolist()
+    for number, picture in enumerate(_resized(path, info, wanted, size, threads)):
+        column = number % frames
+        batch[column] = picture
+        if column == frames - 1:
+            yield batch
+
+
+def _resized(
+    path: str, info: Probe, wanted: list[int], size: Sequence[int], threads: int
+) -> Iterator[Picture]:
+    """These frames, in ascending order, uint8 [H, W, 3] each."""
+    height, width = size
+    ahead = _AHEAD // (info.height * info.width * 3)
+    coming = _in_thread(pictures(path, info, wanted, threads), max(2, ahead))
+    if (height, width) == (info.height, info.width):
+        yield from coming
+        return
+    from hhvad.media.resize import resize  # torch is imported while the decoder is at work
+
+    for picture in coming:
+        # Not picture[None]: torch does not see through its strides and copies.
+        yield resize(picture.reshape(1, *picture.shape), (height, width))[0]
 
 
 def thumbnails(
@@ -591,6 +646,8 @@ def _frames(path: str, threads: int, expected: int | None) -> Iterator[Any]:
             stream.codec_context.thread_count = threads
             stream.thread_type = "AUTO"
             for packet in container.demux(stream):
+                if not packet.size and packet.dts is not None:
+                    continue  # lengthens the frame before; to a decoder, it would be the end
                 try:
                     decoded = packet.decode()
                 except av.FFmpegError as error:

@@ -3,7 +3,8 @@
 Whatever opens a video runs in a child process with a time limit and a memory limit: decoders hang,
 leak and crash on broken files. The child is `python -m hhvad.media.decode`. It reads one JSON line,
 the job, from its standard input and writes one, the answer, to its standard output:
-`{"done": ...}`, or `{"error": class, "message": text}`.
+`{"done": ...}`, or `{"error": class, "message": text}`. Where frames are asked for on standard
+output they come before the answer, the byte FRAMES before those of each segment.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
     "OMP_NUM_THREADS": "1",  # the job's threads decode
 }
+FRAMES = b"F"  # no answer starts with it
 _FINGERPRINTED = 2**20  # bytes at either end of the file
 
 
@@ -62,12 +66,13 @@ def sample_frames(
     size: Sequence[int],
     threads: int = 1,
     timeout: float = 3600.0,
-    chosen: Sequence[int] = (),
+    spans: Sequence[Sequence[int]] = (),
+    picked: Sequence[Sequence[int]] = (),
 ) -> None:
     """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
-    video: its id; size: height and width; chosen: these frames, increasing, each as a segment of
-    its own, and not those of the view, whose name only labels the artifact then. The file is
+    video: its id; size: height and width. spans [S, 2] and picked [S, frames_per_segment]: the
+    segments of views `focus` and `windows`, which may overlap, and the frames of each. The file is
     decoded once, in order, never seeking back, and to its end. Where decord fails, PyAV tries: it
     reads more, and where both fail, says why.
     Raises VideoError where `info` is of another file, where not all of its frames decode, and where
@@ -85,7 +90,8 @@ def sample_frames(
         "segment_length": segment_length,
         "size": list(size),
         "threads": threads,
-        "chosen": list(chosen),
+        "spans": [list(map(int, span)) for span in spans],
+        "picked": [list(map(int, frames)) for frames in picked],
     }
     end = time.monotonic() + timeout
     try:
@@ -99,6 +105,62 @@ def sample_frames(
             _in_child(path, {**job, "info": pyav.to_json(video)}, left)
     finally:
         sweep(out)
+
+
+def stream_segments(
+    path: str | Path,
+    info: Probe,
+    *,
+    frames_per_segment: int,
+    segment_length: int,
+    size: Sequence[int],
+    threads: int = 1,
+    timeout: float = 3600.0,
+) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """The frames uint8 [F, H, W, 3] of each segment of a video in turn, without a file.
+
+    They equal those of view `segments` of sample_frames, where the arguments are explained. Raises
+    VideoError as that does, at the latest behind the last segment.
+    """
+    _require_file(path)
+    if fingerprint(path) != info.fingerprint:
+        raise VideoError(f"{path}: the file has changed since it was probed; probe it again")
+    job = {
+        "do": "stream",
+        "frames_per_segment": frames_per_segment,
+        "segment_length": segment_length,
+        "size": list(size),
+        "threads": threads,
+    }
+    shape = (frames_per_segment, *size, 3)
+    given = 0
+    try:
+        for frames in _frames_of_child(path, {**job, "info": info.to_json("")}, shape, timeout):
+            yield frames
+            given += 1
+        return
+    except VideoError:
+        if info.decoder != "decord":
+            raise
+    pyav = replace(info, decoder="pyav")  # it reads more, and gives equal pictures
+    again = _frames_of_child(path, {**job, "info": pyav.to_json("")}, shape, timeout)
+    yield from islice(again, given, None)
+
+
+def _frames_of_child(
+    path: str | Path, job: dict[str, Any], shape: tuple[int, ...], timeout: float
+) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Arrays of a shape from the child's standard output; VideoError if its answer is an error."""
+    with _child(path, job, timeout) as (output, answer):
+        first = output.read(1)
+        while first == FRAMES:
+            frames = np.empty(shape, np.uint8)
+            if output.readinto(frames.data.cast("B")) < frames.nbytes:
+                first = b""
+                break
+            yield frames
+            first = output.read(1)
+        answer(first + output.read())
 
 
 def sample_thumbnails(
@@ -181,6 +243,15 @@ def _require_file(path: str | Path) -> None:
 
 def _in_child(path: str | Path, job: dict[str, Any], timeout: float) -> Any:
     """What the child answers to a job on the file `path`. It is dead when this returns."""
+    with _child(path, job, timeout) as (output, answer):
+        return answer(output.read())
+
+
+@contextmanager
+def _child(
+    path: str | Path, job: dict[str, Any], timeout: float
+) -> Iterator[tuple[BufferedReader, Callable[[bytes], Any]]]:
+    """The child's standard output, and what reads its answer; it is dead behind the block."""
     # -P: modules are not looked for in the working directory, where anything may lie.
     command = [sys.executable, "-P", "-m", "hhvad.media.decode"]
     # With a leading slash no name is an option, a protocol or a pattern to the decoders.
@@ -195,6 +266,11 @@ def _in_child(path: str | Path, job: dict[str, Any], timeout: float) -> Any:
             late.set()
             process.kill()
 
+        def answer(text: bytes) -> Any:
+            process.kill()
+            process.wait()
+            return _answer(path, text, f"status {process.returncode}", timeout, late.is_set())
+
         timer = threading.Timer(timeout, kill)
         timer.daemon = True
         timer.start()
@@ -202,20 +278,22 @@ def _in_child(path: str | Path, job: dict[str, Any], timeout: float) -> Any:
             # Its input stays open: the child ends when that closes, so it never outlives us.
             with suppress(BrokenPipeError):
                 process.stdin.write(line.encode() + b"\n")
-            text = process.stdout.read()
+            yield BufferedReader(process.stdout), answer  # type: ignore[arg-type]
         finally:
             timer.cancel()
             process.kill()
+
+
+def _answer(path: str | Path, text: bytes, status: str, timeout: float, late: bool) -> Any:
+    """What the child's answer says, raised where it is an error."""
     try:
         answer = json.loads(text)
     except json.JSONDecodeError:
-        if late.is_set():
+        if late:
             raise VideoError(
                 f"{path}: not decoded in {timeout:g} s; it is damaged, or raise the limit"
             ) from None
-        raise VideoError(
-            f"{path}: the decoder died of it (status {process.returncode}); it is damaged"
-        ) from None
+        raise VideoError(f"{path}: the decoder died of it ({status}); it is damaged") from None
     if "error" in answer:
         kind, message = getattr(errors, answer["error"]), answer["message"]
         raise kind(f"{path}: {message}" if kind is VideoError else message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -38,15 +38,14 @@ def leading(start: int, end: int, count: int) -> NDArray[np.int64]:
     return np.minimum(start + np.arange(count, dtype=np.int64), end - 1)
 
 
+def but_last(start: int, end: int, count: int) -> NDArray[np.int64]:
+    """`uniform` over all frames but the last, as the official HeadHunt code samples a video."""
+    return uniform(start, max(end - 1, start + 1), count)
+
+
 def whole(n_frames: int, length: int) -> list[Segment]:
     """One segment, the whole video."""
     return [Segment(0, n_frames)]
-
-
-def listed(frames: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Segments [S, 2] and frames [S, 1], as of `plan`, of chosen frames: each is a segment."""
-    indices = np.asarray(frames, dtype=np.int64)
-    return np.stack([indices, indices + 1], axis=1), indices[:, None]
 
 
 class View(NamedTuple):
@@ -59,6 +58,7 @@ class View(NamedTuple):
 # In `grid` the length is the stride: with one frame per segment, frames 0, stride, 2 stride, ...
 VIEWS = {
     "video": View(whole, uniform),
+    "video-but-last": View(whole, but_last),
     "segments": View(segments, uniform),
     "grid": View(segments, leading),
 }

@@ -10,16 +10,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cached_property
-from itertools import groupby, zip_longest
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from hhvad.errors import ConfigError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -71,13 +68,15 @@ class FrameTimes:
         usual = max(1, round(1 / (rate * unit)))
         ticks = _without_steps_back(np.asarray(stamps, dtype=np.int64), usual)
         count = len(ticks)
+        # Where a unit is coarser than that, files count in frames or mean what they say.
+        rounded = max(1, float(_ROUNDED / unit)) if unit <= _ROUNDED else 0
         rates = [rate]
         if count > 1 and ticks[-1]:
             measured = (count - 1) / (int(ticks[-1]) * unit)
             rates.append(measured.limit_denominator(1_000_000))
         for constant in rates:
             ideal = np.arange(count) * float(1 / constant / unit)
-            if np.abs(ticks - ideal).max() <= max(1, float(_ROUNDED / unit)) + 1e-6:
+            if np.abs(ticks - ideal).max() <= rounded + 1e-6:
                 return cls(count, constant, start)
         steps = np.diff(ticks)
         usual = int(np.median(steps))
@@ -196,49 +195,3 @@ def _longer_neighbour(shown: Floats) -> Floats:
 def _pack(steps: list[int]) -> str:
     runs = [(step, len(list(same))) for step, same in groupby(steps)]
     return " ".join(str(step) if times == 1 else f"{step}*{times}" for step, times in runs)
-
-
-# What a pattern of file names may hold, and how many digits each has.
-_DIRECTIVES = {
-    "Y": r"\d{4}",
-    **dict.fromkeys("mdHMS", r"\d{2}"),
-    "f": r"\d{1,6}",
-    "z": r"(?:Z|[+-]\d{2}:?\d{2})",
-}
-
-
-def start_in_name(name: str, pattern: str) -> str | None:
-    """When a recording started, by its file's name: UTC as ISO 8601; None where it does not fit.
-
-    pattern: what the name or a part of it is like, with %Y %m %d %H %M %S %f %z for the parts of
-    the time, as in "cam1_%Y%m%d-%H%M%S". Without %z the time is taken for UTC. Raises ConfigError
-    where the pattern does not give at least year, month and day.
-    """
-    words = re.split(r"%(.)", pattern)
-    texts, used = words[::2], words[1::2]
-    unknown = [one for one in used if one not in _DIRECTIVES]
-    if unknown or not {"Y", "m", "d"} <= set(used) or "%" in "".join(texts):
-        raise ConfigError(
-            f"start pattern {pattern!r} must have %Y, %m and %d, may have %H %M %S %f %z, "
-            "and nothing else behind a %"
-        )
-    if len(set(used)) < len(used):
-        raise ConfigError(f"start pattern {pattern!r} has one of its parts twice")
-    groups = [f"({_DIRECTIVES[one]})" for one in used]
-    pairs = zip_longest(map(re.escape, texts), groups, fillvalue="")
-    found = re.search("".join(text + group for text, group in pairs), name)
-    if found is None:
-        return None
-    try:
-        # Separated, so that strptime cannot cut the digits otherwise.
-        form = " ".join(f"%{one}" for one in used)
-        time = datetime.strptime(" ".join(found.groups()), form)
-    except ValueError:  # as the 31st of February
-        return None
-    return utc(time)
-
-
-def utc(time: datetime) -> str:
-    """A time as ISO 8601 in UTC; one without a zone is taken for UTC."""
-    known = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return known.isoformat()

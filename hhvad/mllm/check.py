@@ -13,15 +13,8 @@ from hhvad.checkpoint import resolve
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Pixels, kind_of
 from hhvad.mllm.captioner import CAPTIONERS, check_request
-from hhvad.mllm.engine import (
-    DTYPES,
-    Engine,
-    _adapter,
-    _check_weights,
-    _device,
-    _quiet,
-    _tokenizer,
-)
+from hhvad.mllm.engine import Engine, _adapter, _device, _quiet, _tokenizer
+from hhvad.mllm.weights import DTYPES, check_weights
 
 
 def check_model(
@@ -46,7 +39,7 @@ def check_model(
     if not folder.is_dir():
         return {"path": model}
     if (kind := kind_of(folder)) in CAPTIONERS:
-        _check_weights(folder, dtype)
+        check_weights(folder, dtype)
         _tokenizer(folder)
         check_request(Pixels.read(folder), frames, size, system)
         return {"architecture": kind}
@@ -54,8 +47,8 @@ def check_model(
         if not prompt.strip():
             raise ModelError(f"{model}: the prompt is empty: only BLIP-2 captions unasked")
     adapter = _adapter(folder)
-    _check_weights(folder, dtype)
-    pixels = Pixels.read(folder)
+    check_weights(folder, dtype)
+    pixels = Pixels.read(folder, "video")
     with _quiet():
         tokenizer = _tokenizer(folder)
         config = transformers.AutoConfig.from_pretrained(  # nosec B615

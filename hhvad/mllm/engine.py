@@ -11,7 +11,6 @@ prompt do not depend on which others are computed with it.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import time
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,18 +31,24 @@ from torch import Tensor, nn
 
 from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
-from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision, find, read_object
+from hhvad.mllm.backbones.backbone import Backbone, Pixels, Told, Vision, find, read_object
 from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.head import Answer, end_tokens, output_head, plain
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.mllm.sample import Sampling
+from hhvad.mllm.weights import (
+    DTYPES,
+    check_weights,
+    choose_precision,
+    computes,
+    cpu_flags,
+    free_memory,
+)
 from hhvad.records import HeadId
 
 log = logging.getLogger("hhvad")
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_SAFETENSORS_FLOATS = {"F64", "F32", "F16", "BF16"}
 _CPU_TOKENS = 2048  # a batch's visual tokens on a CPU: more segments at once do not pay there
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 
@@ -52,8 +58,10 @@ class ModelInfo:
     """What a loaded model is: geometry from its config, never from a table.
 
     frame_size is (height, width), None where the model takes several sizes; then tokens_per_frame
-    is None too. fingerprint is the same for the same checkpoint files, wherever they lie. torch and
-    transformers are the versions that compute.
+    is None too. fingerprint is the same for the same checkpoint files, wherever they lie.
+    dtype_reason says why `auto` became this dtype on a CPU, commit which one of a hub id this is;
+    tells_time whether the text that the model reads says when frames are shown.
+    torch and transformers are the versions that compute.
     """
 
     architecture: str
@@ -65,6 +73,9 @@ class ModelInfo:
     dtype: str
     device: str
     fingerprint: str
+    dtype_reason: str = ""
+    commit: str | None = None
+    tells_time: bool = False
     torch: str = torch.__version__
     transformers: str = transformers.__version__
 
@@ -99,6 +110,7 @@ class Engine:
         device: torch.device,
         fingerprint: str,
         folder: Path | None = None,
+        dtype_reason: str = "",
     ) -> None:
         self.folder = folder  # of the checkpoint: the output head is read when it is first needed
         self._head: Tensor | None = None
@@ -124,6 +136,9 @@ class Engine:
             dtype=str(self.dtype).removeprefix("torch."),
             device=str(device),
             fingerprint=fingerprint,
+            dtype_reason=dtype_reason,
+            commit=commit_of(folder),
+            tells_time=backbone.tells_time,
         )
 
     @classmethod
@@ -138,8 +153,9 @@ class Engine:
     ) -> Engine:
         """Load a checkpoint folder (offline) or a hub id `org/name` (only then with the network).
 
-        dtype: auto (the checkpoint's), float32, bfloat16 or float16. device: auto (the first GPU,
-        else the CPU) or a torch device. threads: CPU threads of torch, unchanged where None.
+        dtype: auto (the checkpoint's; on a CPU see hhvad.mllm.weights), float32, bfloat16 or
+        float16. device: auto (the first GPU, else the CPU) or a torch device. threads: CPU threads
+        of torch, unchanged where None.
         Only safetensors are read and no code of a checkpoint is run. Raises ModelError.
         """
         target = _device(device)
@@ -149,11 +165,12 @@ class Engine:
             torch.set_num_threads(threads)
         folder = _folder(model, revision)
         adapter = _adapter(folder)
-        _check_weights(folder, dtype)
-        pixels = Pixels.read(folder)
+        check_weights(folder, dtype)
+        precision = choose_precision(folder, dtype, target.type, cpu_flags(), free_memory())
+        pixels = Pixels.read(folder, "video")
         with _quiet():
             tokenizer = _tokenizer(folder)
-            network = _network(folder, adapter.model_class, dtype)
+            network = _network(folder, adapter.model_class, precision.dtype)
         base: nn.Module = network.model.eval().requires_grad_(False)  # no lm_head: never used
         try:
             base = base.to(target)
@@ -163,18 +180,28 @@ class Engine:
             )
         backbone = adapter(base, base.config, tokenizer, pixels)
         return cls(
-            backbone, tokenizer, device=target, fingerprint=stamp(str(folder)), folder=folder
+            backbone,
+            tokenizer,
+            device=target,
+            fingerprint=stamp(str(folder)),
+            folder=folder,
+            dtype_reason=precision.reason,
         )
 
     def __str__(self) -> str:
         info = self.info
         kind = f"{info.architecture}, {info.layers} layers x {info.heads} heads"
-        return f"{kind}, {info.dtype} on {info.device}"
+        return f"{kind}, {computes(info)}"
 
     # Text
 
     def text(
-        self, prompt: str, n_frames: int, size: tuple[int, int] | None = None, system: str = ""
+        self,
+        prompt: str,
+        n_frames: int,
+        size: tuple[int, int] | None = None,
+        system: str = "",
+        told: Told | None = None,
     ) -> str:
         """The exact text for a prompt, runs of visual tokens written once with their count.
 
@@ -183,7 +210,7 @@ class Engine:
         """
         if size is not None:
             self.backbone.check_size(*size)
-        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size), system)
+        full = self._text(prompt, n_frames, *(size or self.backbone.smallest_size), system, told)
         token = re.escape(self.backbone.visual_token)
         return re.sub(
             f"(?:{token}){{2,}}",
@@ -191,7 +218,15 @@ class Engine:
             full,
         )
 
-    def _text(self, prompt: str, frames: int, height: int, width: int, system: str = "") -> str:
+    def _text(
+        self,
+        prompt: str,
+        frames: int,
+        height: int,
+        width: int,
+        system: str = "",
+        told: Told | None = None,
+    ) -> str:
         """The chat template around one video and the prompt, the video written out."""
         mark = self.backbone.video_token
         for name, given in (("prompt", prompt), ("system message", system)):
@@ -199,7 +234,8 @@ class Engine:
                 if forbidden in given:
                     raise ModelError(f"{name} {given!r} holds the model's own token {forbidden!r}")
         rendered = self._render(prompt, mark, system)
-        return rendered.replace(mark, self.backbone.frames_text(frames, height, width))
+        shown = self.backbone.told_text(frames, height, width, told or Told())
+        return rendered.replace(mark, shown)
 
     def _render(self, prompt: str, mark: str, system: str) -> str:
         # Templates of multimodal checkpoints take a list of parts; some know text parts only, and
@@ -237,14 +273,20 @@ class Engine:
         raise ModelError(f"the checkpoint's chat template takes no video ({mark}) with a prompt")
 
     def _plan(
-        self, prompts: Sequence[str], frames: int, height: int, width: int, system: str = ""
+        self,
+        prompts: Sequence[str],
+        frames: int,
+        height: int,
+        width: int,
+        system: str = "",
+        told: Told | None = None,
     ) -> list[_Pass]:
         """The prefills to run and the prompts on each: one for all where frames come first."""
         visual = self.backbone.visual_token_id
         expected = self.backbone.tokens(frames, height, width)
         passes: dict[tuple[int, ...], _Pass] = {}
         for index, prompt in enumerate(prompts):
-            text = self._text(prompt, frames, height, width, system)
+            text = self._text(prompt, frames, height, width, system, told)
             ids = torch.tensor(self.tokenizer(text, add_special_tokens=False)["input_ids"])
             places = (ids == visual).nonzero().flatten()
             if len(places) != expected:
@@ -285,6 +327,8 @@ class Engine:
         system: str = "",
         heads: Sequence[HeadId] | None = None,
         batch_size: int | Literal["auto"] = "auto",
+        seconds: NDArray[np.float64] | None = None,
+        outer_marks: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[NDArray[np.float32]]:
         """The head features of every segment at the last position of every prompt.
@@ -293,7 +337,9 @@ class Engine:
         is the system message before them, part of what all prompts share; empty for none.
         Returns, a prompt, float32 [S, L, H, D], or [S, n, D] in the order of `heads`; values as the
         model's dtype gives them, NaN and infinity included. A head is the slice h*D:(h+1)*D of
-        what enters its layer's o_proj. progress(done, total) after each
+        what enters its layer's o_proj. seconds [S, F] (when each frame is shown, from the start of
+        its segment) and outer_marks are what `Told` says, for families whose text depends on it;
+        segments of different texts are not in one batch. progress(done, total) after each
         batch. Raises ModelError for frames that do not suit the model, heads that it has not, and
         where one segment alone does not fit into memory.
         """
@@ -305,14 +351,29 @@ class Engine:
         shape = (count, len(picked) if heads is not None else self.info.layers * self.info.heads)
         results = [np.empty((*shape, self.info.head_dim), np.float32) for _ in prompts]
         if count and prompts and shape[1]:
-            job = _Job(self, self._plan(prompts, n_frames, height, width, system), layers, picked)
             sizes = self._batch_size(batch_size, n_frames, height, width, layers[-1])
-            with torch.inference_mode():
-                self._loop(frames, count, job, sizes, results, progress)
+            for told, start, stop in self._tellings(seconds, outer_marks, count):
+                plan = self._plan(prompts, n_frames, height, width, system, told)
+                job = _Job(self, plan, layers, picked)
+                with torch.inference_mode():
+                    self._loop(frames, (start, stop), job, sizes, results, progress)
         if heads is None:
             geometry = (count, self.info.layers, self.info.heads, self.info.head_dim)
             results = [result.reshape(geometry) for result in results]
         return results
+
+    def _tellings(
+        self, seconds: NDArray[np.float64] | None, outer_marks: bool, count: int
+    ) -> Iterator[tuple[Told, int, int]]:
+        """Runs [start, stop) of segments that are told the same."""
+        if seconds is None or not self.backbone.tells_time:
+            yield Told((), outer_marks), 0, count
+            return
+        start = 0
+        for row, run in groupby(np.round(seconds, 3).tolist()):
+            stop = start + len(list(run))
+            yield Told(tuple(row), outer_marks), start, stop
+            start = stop
 
     # Texts
 
@@ -476,13 +537,13 @@ class Engine:
     def _loop(
         self,
         frames: Any,
-        count: int,
+        span: tuple[int, int],
         job: _Job,
         sizes: _BatchSize,
         results: list[NDArray[np.float32]],
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        start = 0
+        start, count = span
         waiting: _Host | None = None  # the features of the batch before, on their way to the host
 
         def deliver(host: _Host | None) -> None:
@@ -493,7 +554,7 @@ class Engine:
             for result, value in zip(results, values, strict=True):
                 result[host.start : host.stop] = value
             if progress is not None:
-                progress(host.stop, count)
+                progress(host.stop, len(frames))
 
         with _Reader(frames, self.device) as reader:
             while start < count:
@@ -710,6 +771,13 @@ def _release(device: torch.device) -> None:
 # Loading
 
 
+def commit_of(folder: Path | None) -> str | None:
+    """The commit of a hub id's folder in huggingface_hub's cache; None for any other folder."""
+    if folder is not None and folder.parent.name == "snapshots":
+        return folder.name
+    return None
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -766,40 +834,6 @@ def _adapter(folder: Path) -> type[Backbone]:
         return find(str(config.get("model_type")))
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
-
-
-def _check_weights(folder: Path, dtype: str) -> None:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ModelError(f"{folder}: no *.safetensors files; convert the weights to safetensors")
-    kinds = {
-        entry["dtype"]
-        for file in files
-        for name, entry in _header(file).items()
-        if name != "__metadata__" and entry["dtype"] in _SAFETENSORS_FLOATS
-    }
-    if dtype == "auto" and len(kinds) > 1:
-        raise ModelError(
-            f"{folder}: the weights mix {' and '.join(sorted(kinds))}: set model.dtype to one of "
-            f"{', '.join(DTYPES)}"
-        )
-
-
-def _header(file: Path) -> dict[str, Any]:
-    """The JSON header of a safetensors file: 8 bytes of length, then name -> dtype, shape."""
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > 100 * 2**20:
-                raise ValueError("a header of more than 100 MiB")
-            header = json.loads(stream.read(length))
-            end = max((e["data_offsets"][1] for n, e in header.items() if n != "__metadata__"))
-            if stream.seek(0, 2) != 8 + length + end:
-                raise ValueError("it is cut off")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{file}: not a safetensors file ({error}); download it again") from error
-    assert isinstance(header, dict)
-    return header
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -19,6 +20,7 @@ from hhvad.mllm.complete import Messages, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
 from hhvad.mllm.head import Answer, end_tokens, output_head
 from hhvad.mllm.sample import Sampling
+from hhvad.mllm.weights import check_weights, choose_precision, computes, cpu_flags, free_memory
 
 
 def load(
@@ -45,11 +47,12 @@ def load(
     target = engine._device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    engine._check_weights(folder, dtype)
+    check_weights(folder, dtype)
+    precision = choose_precision(folder, dtype, target.type, cpu_flags(), free_memory())
     with engine._quiet():
         tokenizer = engine._tokenizer(folder)
         name = "AutoModel" if is_encoder else "AutoModelForCausalLM"
-        network = engine._network(folder, CAPTIONERS.get(kind or "", name), dtype)
+        network = engine._network(folder, CAPTIONERS.get(kind or "", name), precision.dtype)
     base = network.base_model if is_decoder else network
     try:
         base = base.eval().requires_grad_(False).to(target)
@@ -60,6 +63,8 @@ def load(
         dtype=str(base.dtype).removeprefix("torch."),
         device=str(target),
         fingerprint=stamp(str(folder)),
+        dtype_reason=precision.reason,
+        commit=engine.commit_of(folder),
     )
     if is_encoder:
         return Encoder(base, tokenizer, Pixels.read(folder), info)
@@ -78,6 +83,10 @@ class LoadedInfo:
     dtype: str
     device: str
     fingerprint: str
+    dtype_reason: str = ""
+    commit: str | None = None
+    torch: str = torch.__version__
+    transformers: str = transformers.__version__
 
 
 class TextDecoder:
@@ -93,7 +102,7 @@ class TextDecoder:
         self.info = info
 
     def __str__(self) -> str:
-        return f"{self.info.architecture}, {self.info.dtype} on {self.info.device}"
+        return f"{self.info.architecture}, {computes(self.info)}"
 
     def complete(
         self,

@@ -40,15 +40,16 @@ from hhvad.viewer.study import (
     ranked,
     read_locators,
     read_video,
-    wall_clock,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hhvad.media.time import FrameTimes
+
 # Raise it when the page changes: the rule carries it in its params.
-VIEWER_VERSION = 1
+VIEWER_VERSION = 2
 
 EVENT_COLUMNS = (
     "rank",
@@ -84,10 +85,12 @@ def build(
     methods: Sequence[str],
     video_root: Path,
     out: Path,
+    described: str | None = None,
 ) -> dict[str, int]:
     """Write the page to `out` and its data beside it; how many videos and events it shows.
 
-    video_root: the folder that relative paths of the sheet start from. Raises ArtifactError where
+    video_root: the folder that relative paths of the sheet start from. described: the method whose
+    events have descriptions. Raises ArtifactError where
     a file of the study is damaged, or no video has scores.
     """
     data = out.parent / "data"
@@ -96,7 +99,7 @@ def build(
     events: list[ViewerEvent] = []
     sprites: dict[str, Sprite | None] = {}
     for video in videos:
-        shown = read_video(results, video, methods)
+        shown = read_video(results, video, methods, described)
         if shown is None:
             continue
         sprite = write_sprite(
@@ -107,6 +110,9 @@ def build(
         entries.append(_listed(shown, sprite, methods))
         events += shown.events
         details = _details(shown, sprite, video_root, out.parent)
+        taus = {m: one.budget.of(video.camera).tau for m, one in locators.items() if one.budget}
+        if taus:
+            details["taus"] = taus
         _write_script(data / "videos" / f"{video.video}.js", "video", details, video.video)
     if not entries:
         raise ArtifactError(
@@ -181,9 +187,8 @@ def _listed(shown: Shown, sprite: Sprite | None, methods: Sequence[str]) -> dict
         ],
         "annotated": None if shown.annotated is None else len(shown.annotated),
     }
-    started = wall_clock(info, 0.0)
-    if started:
-        entry["started"] = started
+    if info.started:
+        entry["started"] = info.started
     if sprite:
         entry["sprite"] = [sprite.width, sprite.height, sprite.columns, len(sprite.seconds)]
     return entry
@@ -196,7 +201,7 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     details: dict[str, Any] = {
         "source": quote(Path(os.path.relpath(source, folder)).as_posix()),
         "proxy": proxy_command(os.path.relpath(source, video_root)),
-        "fps": info.fps,
+        "times": _times(info.times),
         "curves": {method: _steps(curve) for method, curve in shown.curves.items()},
         "annotated": None
         if shown.annotated is None
@@ -213,7 +218,16 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     }
     if long:
         details["descriptions"] = long
+    if shown.about:
+        details["about"] = shown.about
     return details
+
+
+def _times(times: FrameTimes) -> dict[str, Any]:
+    """When frames start: `steps` as the probe's, in units of `unit` seconds; see stepFrame."""
+    unit = 1 / times.rate if times.is_constant else times.unit
+    steps = times.steps or f"1*{times.count}"
+    return {"start": float(times.start), "unit": float(unit), "steps": steps}
 
 
 def proxy_command(path: str) -> str:
@@ -366,6 +380,9 @@ def _metrics(
     found: dict[str, Any] = {}
     for method in methods:
         entry: dict[str, Any] = {"locator": locators[method].to_json()}
+        budget = locators[method].budget
+        if budget is not None:
+            entry["cameras"] = budget.lines()
         metrics = results / "metrics" / f"{method}.json"
         experts = results / "experts" / f"{method}.tsv"
         rss = results / "figures" / method / "rss.svg"
@@ -376,8 +393,30 @@ def _metrics(
         if experts.is_file():
             entry["experts"] = read_tsv(experts)
         if rss.is_file():
-            # As a picture, an SVG file runs no script, whatever is in it.
-            picture = base64.b64encode(read_text(rss).encode()).decode()
-            entry["rss"] = f"data:image/svg+xml;base64,{picture}"
+            entry["rss"] = _picture(rss)
         found[method] = entry
-    return {"meanings": MEANINGS, "methods": found}
+    shown: dict[str, Any] = {"meanings": MEANINGS, "methods": found}
+    comparison = results / "comparison" / "methods.json"
+    if comparison.is_file():
+        shown["comparison"] = _comparison(comparison)
+    return shown
+
+
+def _comparison(path: Path) -> dict[str, Any]:
+    """The paired differences of methods, and the figures beside the file as pictures."""
+    result = read_json(path)
+    pictures = {}
+    for name in ("curves", "videos"):
+        file = path.with_name(f"{name}.svg")
+        if file.is_file():
+            pictures[name] = _picture(file)
+    return {
+        "differences": result["differences"],
+        "correction": result["correction"],
+        "pictures": pictures,
+    }
+
+
+def _picture(path: Path) -> str:
+    """An SVG file as the source of an image: so it runs no script, whatever is in it."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(read_text(path).encode()).decode()}"

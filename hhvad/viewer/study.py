@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hhvad.artifacts import probe, scores
 from hhvad.artifacts.probe import Probe
 from hhvad.artifacts.scores import Floats
+from hhvad.describe.report import sentence
 from hhvad.errors import ArtifactError
 from hhvad.files import read_json
 from hhvad.localization import locator_file
@@ -50,6 +52,7 @@ class Curve:
 class Shown:
     """One video with its results. curves has only the methods that have scored it.
 
+    about: what a model says of the whole video; empty where it was not asked.
     annotated: the sheet's events in seconds; None where the video has no frame annotation.
     """
 
@@ -58,6 +61,7 @@ class Shown:
     curves: dict[str, Curve]
     events: list[ViewerEvent]
     annotated: list[tuple[float, float]] | None
+    about: str = ""
 
 
 def read_locators(results: Path, methods: Sequence[str]) -> dict[str, Locator]:
@@ -65,9 +69,12 @@ def read_locators(results: Path, methods: Sequence[str]) -> dict[str, Locator]:
     return {name: locator_file.read(results / "locator" / f"{name}.json") for name in methods}
 
 
-def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | None:
+def read_video(
+    results: Path, video: Video, methods: Sequence[str], described: str | None = None
+) -> Shown | None:
     """A video's results; None where no method has scored it.
 
+    described: the method whose events have descriptions.
     Raises ArtifactError or AnnotationError, which name the file that is damaged or absent.
     """
     name = video.video
@@ -76,8 +83,11 @@ def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | N
         return None
     info = probe.read(results / "probe" / f"{name}.json")
     events: list[ViewerEvent] = []
+    started = info.started
     for method in scored:
-        events += read_events(results / "events" / method / f"{name}.json", method, name, info)
+        found, started = read_events(results / "events" / method / f"{name}.json", method, name)
+        events += found
+    info = replace(info, started=started)
     curves = {m: _curve(results / "localization" / m / f"{name}.tsv", info) for m in scored}
     annotated = None
     if video.events is not None:
@@ -87,7 +97,30 @@ def read_video(results: Path, video: Video, methods: Sequence[str]) -> Shown | N
             else (info.seconds(int(event.start)), info.times.until(int(event.end)))
             for event in video.events
         ]
-    return Shown(video, info, curves, events, annotated)
+    about, sentences = _descriptions(results, described, name)
+    events = [
+        replace(event, description=sentences[event.start_frame])
+        if event.method == described and event.start_frame in sentences
+        else event
+        for event in events
+    ]
+    return Shown(video, info, curves, events, annotated, about)
+
+
+def _descriptions(results: Path, method: str | None, video: str) -> tuple[str, dict[int, str]]:
+    """What was said of a video, and of its events by their first frames."""
+    path = results / "descriptions" / str(method) / f"{video}.json"
+    if method is None or not path.is_file():
+        return "", {}
+    data = read_json(path)
+    try:
+        said = {int(entry["start_frame"]): sentence(entry) for entry in data["events"]}
+        about = sentence(data["about"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: not a file of descriptions ({error!r}); delete it and rerun"
+        ) from error
+    return plain(about), {start: plain(text) for start, text in said.items()}
 
 
 def _curve(path: Path, info: Probe) -> Curve:
@@ -99,18 +132,24 @@ def _curve(path: Path, info: Probe) -> Curve:
     return Curve(info.times.all_seconds(bounds), score, smoothed)
 
 
-def read_events(path: Path, method: str, video: str, info: Probe) -> list[ViewerEvent]:
-    """The events of one file of `localize-events`. Raises ArtifactError where it is not one."""
+def read_events(path: Path, method: str, video: str) -> tuple[list[ViewerEvent], str | None]:
+    """The events of one file of `localize-events`, and when frame 0 was recorded, where known.
+
+    Raises ArtifactError where it is no such file.
+    """
     data = read_json(path)
     try:
-        return [_event(entry, method, video, info) for entry in data["events"]]
-    except (KeyError, TypeError, ValueError) as error:
+        started = data.get("started")
+        if started is not None:
+            datetime.fromisoformat(started)
+        return [_event(entry, method, video) for entry in data["events"]], started
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             f"{path}: not an events file of this hhvad ({error!r}); delete it and rerun"
         ) from error
 
 
-def _event(entry: dict[str, Any], method: str, video: str, info: Probe) -> ViewerEvent:
+def _event(entry: dict[str, Any], method: str, video: str) -> ViewerEvent:
     start, end, peak = (float(entry[k]) for k in ("start_seconds", "end_seconds", "peak_score"))
     if not all(map(math.isfinite, (start, end, peak))):
         raise ValueError("a number is not finite")
@@ -121,15 +160,13 @@ def _event(entry: dict[str, Any], method: str, video: str, info: Probe) -> Viewe
         end_frame=int(entry["end_frame"]),
         start_seconds=start,
         end_seconds=end,
-        started_at=wall_clock(info, start),
+        started_at=str(entry.get("started_at") or ""),
         peak_score=peak,
-        description=plain(str(entry.get("description") or "")),
+        description=plain(
+            ("Ignored: in the camera's ignored hours. " if entry.get("ignored") else "")
+            + str(entry.get("description") or "")
+        ),
     )
-
-
-def wall_clock(info: Probe, seconds: float) -> str:
-    """The wall clock that many seconds into a video as ISO 8601; '' where it is not known."""
-    return info.clock(seconds) or ""
 
 
 def plain(text: str) -> str:

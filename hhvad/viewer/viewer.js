@@ -514,7 +514,7 @@
     }
     if (video.category) add(video.category.replaceAll(";", ", "));
     add([video.split, video.label].filter(Boolean).join(", "));
-    let text = "";
+    let text = details.about || "";
     if (now.event >= 0) {
       const key = `${study.methods[events.method[now.event]].name}|${events.start_frame[now.event]}`;
       text = details.descriptions?.[key] || events.text?.[now.event] || "";
@@ -709,7 +709,7 @@
     ctx.textAlign = "right";
     ctx.lineWidth = ratio;
     shown.forEach((m, place) => {
-      const tau = study.methods[m].tau;
+      const tau = details.taus?.[study.methods[m].name] ?? study.methods[m].tau; // of the camera
       const y = u.valToPos(tau, "y", true);
       ctx.strokeStyle = colour(m);
       ctx.setLineDash([6 * ratio, 4 * ratio]);
@@ -932,7 +932,7 @@
   const NAMES = {
     auc: "AUC", ap_step: "AP (steps)", ap_trapezoid: "AP (trapezoid)", auc_abnormal: "AUC, abnormal videos",
     ap_step_abnormal: "AP (steps), abnormal videos", ap_trapezoid_abnormal: "AP (trapezoid), abnormal videos",
-    video_auc: "AUC of videos", best_f1: "best F1", f1_at_tau: "F1 at τ", event_map: "mAP of events", rss: "RSS",
+    video_auc: "AUC of videos", latency_ap: "latency-aware AP", best_f1: "best F1", f1_at_tau: "F1 at τ", event_map: "mAP of events", rss: "RSS",
     detection_delay_frames: "delay, frames", detection_delay_seconds: "delay, seconds",
   };
   const title = (name) => NAMES[name] || name.replace("event_ap_", "AP of events, IoU ").replaceAll("_", " ");
@@ -984,17 +984,48 @@
       const names = ["auc", "ap_step", "ap_trapezoid", "auc_abnormal", "video_auc", "f1_at_tau", "event_recall", "false_alarm_rate", "event_map"];
       section.append(
         make("h2", "Comparison"),
-        make("p", "Values with their 95 % intervals over resamples of the videos. Where intervals overlap, the methods are not told apart by them."),
+        make("p", "Values with their 95 % intervals over the videos. What tells two methods apart is the interval of their difference, below."),
         table(
           ["metric", ...judged.map(([name]) => name)],
           names.map((n) => [title(n), ...judged.map(([, m]) => withInterval(m.result.metrics[n]))]),
           ["", ...judged.map(() => "number")],
         ),
       );
+      if (data.comparison) section.append(...comparisonNodes(data.comparison));
       page.push(section);
     }
     for (const [name, method] of Object.entries(data.methods)) page.push(methodSection(name, method, data.meanings));
     $("metrics").replaceChildren(...page);
+  }
+
+  function comparisonNodes(comparison) {
+    const signed = (value) => (typeof value === "number" ? `${value > 0 ? "+" : ""}${value.toFixed(3)}` : "–");
+    const span = (low, high) => (typeof low === "number" ? `${signed(low)} – ${signed(high)}` : "–");
+    const verdict = (one) => (one.told_apart === null ? "no interval"
+      : !one.told_apart ? "not told apart" : `${one.difference > 0 ? one.a : one.b} is higher`);
+    const nodes = [
+      make("h3", "Differences"),
+      make("p", `${comparison.correction}.`),
+      table(
+        ["metric", "methods", "difference", "95 % interval", "corrected", ""],
+        comparison.differences.map((one) => [
+          title(one.metric), `${one.a} − ${one.b}`, signed(one.difference),
+          span(one.low, one.high), span(one.low_corrected, one.high_corrected), verdict(one),
+        ]),
+        ["", "", "number", "number", "number", ""],
+      ),
+    ];
+    const words = {
+      curves: ["Curves", "ROC and precision-recall curves of all methods"],
+      videos: ["Videos", "Videos by methods: where they disagree"],
+    };
+    for (const [name, source] of Object.entries(comparison.pictures)) {
+      const picture = make("img");
+      picture.src = source;
+      picture.alt = words[name][1];
+      nodes.push(make("h3", words[name][0]), picture);
+    }
+    return nodes;
   }
 
   function methodSection(name, method, meanings) {
@@ -1003,8 +1034,9 @@
     const found = method.locator;
     section.append(
       make("h2", name),
-      make("p", `Smoothing σ ${found.sigma} segments, threshold τ ${number(found.tau)}, ${found.calibrated ? `calibrated on validation videos (F1 ${number(found.f1)})` : "fixed values, not calibrated"}.`),
+      make("p", `Smoothing σ ${found.sigma} segments, threshold τ ${number(found.tau)}, ${method.cameras ? found.how : found.calibrated ? `calibrated on validation videos (F1 ${number(found.f1)})` : "fixed values, not calibrated"}.`),
     );
+    if (method.cameras) add("Thresholds of cameras", table(["camera", "threshold"], method.cameras, ["", "meaning"]));
     const result = method.result;
     if (result) {
       const { videos, frames, events: counted } = result;
@@ -1090,10 +1122,33 @@
     choose(found[next]);
   }
 
-  // A frame's middle, so that rounding does not show its neighbour.
+  // Runs of frames that are shown equally long: number and time of the first, seconds of each.
+  function frameRuns({ start, unit, steps }) {
+    let frame = 0, at = start;
+    return steps.split(" ").map((run) => {
+      const [length, count = 1] = run.split("*").map(Number);
+      const first = { frame, at, count, each: length * unit };
+      frame += count;
+      at += count * length * unit;
+      return first;
+    });
+  }
+
+  // The middle of the frame that is `by` frames behind the one shown at a time: at its start,
+  // rounding could show its neighbour.
+  function frameMiddle(runs, time, by) {
+    const here = runs.findLast((run) => run.at <= time + 1e-6) ?? runs[0];
+    const inside = Math.floor((time + 1e-6 - here.at) / here.each);
+    const frame = here.frame + Math.min(Math.max(inside, 0), here.count - 1) + by;
+    const run = runs.findLast((one) => one.frame <= frame) ?? runs[0];
+    const last = run.count - 1;
+    return run.at + (Math.min(Math.max(frame - run.frame, 0), last) + 0.5) * run.each;
+  }
+
   function stepFrame(by) {
     player.pause();
-    seek((Math.floor(player.currentTime * details.fps + 1e-6) + by + 0.5) / details.fps);
+    details.runs ??= frameRuns(details.times);
+    seek(frameMiddle(details.runs, player.currentTime, by));
   }
 
   const KEYS = {

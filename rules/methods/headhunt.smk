@@ -106,6 +106,7 @@ rule fit_scorer:
         labels=sample_labels,
         kind=lambda wildcards: settings(wildcards).scorer.kind,
         seed=lambda wildcards: settings(wildcards).scorer.seed,
+        share=lambda wildcards: settings(wildcards).scorer.share,
         schema=SCHEMA_VERSIONS["scorer"],
     shell:
         "hhvad fit-scorer"
@@ -114,6 +115,7 @@ rule fit_scorer:
         " --experts {input.experts:q}"
         " --kind {params.kind}"
         " --seed {params.seed}"
+        " --share {params.share}"
         " --out {output:q} 2> {log:q}"
 
 
@@ -145,6 +147,7 @@ rule sweep_heads:
         penalties=lambda wildcards: settings(wildcards).sweep.penalties,
         kind=lambda wildcards: settings(wildcards).scorer.kind,
         seed=lambda wildcards: settings(wildcards).scorer.seed,
+        share=lambda wildcards: settings(wildcards).scorer.share,
         annotations=STUDY.annotation(TEST),
         sheet=SHEET,
         results=results_folder,
@@ -158,6 +161,7 @@ rule sweep_heads:
         " --penalties {params.penalties}"
         " --kind {params.kind}"
         " --seed {params.seed}"
+        " --share {params.share}"
         " --sheet {params.sheet:q}"
         " --heads-folder {params.results:q}/heads/{params.folder:q}"
         " --probes-folder {params.results:q}/probe"
@@ -227,7 +231,7 @@ rule unpack_locator:
     benchmark:
         "<benchmarks>/unpack_locator/{method}.tsv"
     wildcard_constraints:
-        method=one_of(STUDY.frozen),
+        method=one_of(m for m in STUDY.frozen if m not in STUDY.budgeted),
     conda:
         "../../envs/light.yaml"
     resources:

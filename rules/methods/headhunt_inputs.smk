@@ -32,8 +32,9 @@ def saliency_of_all_prompts(wildcards):
 
 def segment_labels(wildcards):
     """Labels of the calibration videos' segments, where these are the samples."""
-    whole = settings(wildcards).calibration.view == "video"
-    return [] if whole else "<results>/annotations/segments.tsv"
+    if settings(wildcards).calibration.view != "segments":
+        return []
+    return "<results>/annotations/segments.tsv"
 
 
 def sample_labels(wildcards, input):

@@ -90,7 +90,18 @@ def test_two_users_on_one_device(common: Path, finished: Study, tally: Tally):
     capture = ["-m", "hhvad", "capture-heads", "--frames", str(frames)]
     capture += ["--model", str(ROOT / "hhvad/demo/model"), "--model-name", "demo"]
     capture += ["--prompt-id", "p", "--prompt", "what happens here?", "--device", "cpu"]
-    capture += ["--system=", "--revision=", "--dtype", "float32", "--heads", "all"]
+    capture += [
+        "--system=",
+        "--revision=",
+        "--commit-file=none",
+        "--probe=none",
+        "--times=fixed",
+        "--outer-marks=no",
+        "--dtype",
+        "float32",
+        "--heads",
+        "all",
+    ]
     capture += ["--batch-size", "auto", "--threads", "1", "--resident", "yes"]
     capture += ["--idle-timeout", "60"]
     for user in USERS:

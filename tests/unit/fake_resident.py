@@ -32,6 +32,9 @@ class FakeEngine:
         dtype="float32",
         device="cpu",
         fingerprint="f",
+        commit=None,
+        dtype_reason="",
+        tells_time=False,
     )
 
     def __init__(self, behaviour):
@@ -50,10 +53,12 @@ class FakeEngine:
     def __str__(self):
         return "fake"
 
-    def text(self, prompt, n_frames, size=None, system=""):
+    def text(self, prompt, n_frames, size=None, system="", told=None):
         return f"{system}<{n_frames} frames> {prompt}"
 
-    def capture(self, frames, prompts, *, system="", heads=None, batch_size="auto", progress=None):
+    def capture(
+        self, frames, prompts, *, system="", heads=None, batch_size="auto", progress=None, **told
+    ):
         if self.behaviour.get("log"):
             with Path(self.behaviour["log"]).open("a") as file:
                 file.write(json.dumps([os.getpid(), list(prompts)]) + "\n")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -178,3 +179,81 @@ def test_large_weights_with_a_damaged_header_are_refused(folder, start):
     os.truncate(path, LIMIT + 100)
     with pytest.raises(ModelError, match=r"not a safetensors file .* download it again"):
         checkpoint.stamp(str(folder))
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """What the hub says of a revision; counts how often it is asked."""
+
+    def __init__(self, monkeypatch, commit=COMMIT):
+        self.asked = []
+        self.commit = commit
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: self)
+        monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", self.cached)
+        self.cache = None
+
+    def model_info(self, model, revision=None):
+        self.asked.append((model, revision))
+        if self.commit is None:
+            raise OSError("no network")
+        return SimpleNamespace(sha=self.commit)
+
+    def cached(self, model, file, revision=None):
+        return self.cache
+
+
+def test_a_hub_id_is_looked_up_once(monkeypatch, tmp_path):
+    hub, file = Hub(monkeypatch), tmp_path / "models/m.commit"
+    assert checkpoint.pinned("owner/name", None, file) == COMMIT
+    hub.commit = "f" * 40  # main moves on
+    assert checkpoint.pinned("owner/name", None, file) == COMMIT
+    assert hub.asked == [("owner/name", None)]
+    file.unlink()
+    assert checkpoint.pinned("owner/name", None, file) == "f" * 40
+
+
+def test_what_needs_no_hub(monkeypatch, tmp_path, folder):
+    hub, file = Hub(monkeypatch), tmp_path / "m.commit"
+    assert checkpoint.pinned("owner/name", COMMIT, file) == COMMIT
+    assert checkpoint.pinned(str(folder), None, file) is None
+    assert checkpoint.pinned("demo", None, file) is None
+    assert not hub.asked
+    assert not file.exists()
+
+
+def test_without_network_the_cache_knows_the_commit(monkeypatch, tmp_path):
+    hub, file = Hub(monkeypatch, commit=None), tmp_path / "m.commit"
+    with pytest.raises(ModelError, match=r"owner/name.*revision v1.*no network"):
+        checkpoint.pinned("owner/name", "v1", file)
+    assert not file.exists()
+    hub.cache = f"/cache/snapshots/{COMMIT}/config.json"
+    assert checkpoint.pinned("owner/name", "v1", file) == COMMIT
+
+
+def test_a_file_of_another_revision_is_refused(monkeypatch, tmp_path):
+    Hub(monkeypatch)
+    file = tmp_path / "m.commit"
+    checkpoint.pinned("owner/name", None, file)
+    for model, revision in (("owner/name", "v1"), ("owner/other", None)):
+        with pytest.raises(ModelError, match=r"m\.commit holds .*delete the file"):
+            checkpoint.pinned(model, revision, file)
+    file.write_text("owner/name main whatever\n")
+    with pytest.raises(ModelError, match="whatever"):
+        checkpoint.pinned("owner/name", None, file)
+
+
+def test_weights_of_the_limit_are_read_whole(folder):
+    """Between the samples a change shows only up to the limit of 64 MiB."""
+    path = folder / "model.safetensors"
+    for size, whole in ((LIMIT, True), (LIMIT + 1, False)):
+        content = {"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, size]}}
+        header = json.dumps(content).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        os.truncate(path, size)
+        before = checkpoint.stamp(str(folder))
+        with path.open("rb+") as file:
+            file.seek(LIMIT // 8 + 4096)  # far from a sample: they are at quarters
+            file.write(b"x")
+        assert (checkpoint.stamp(str(folder)) != before) is whole

@@ -147,7 +147,7 @@ def validation(tmp_path):
 REQUIRED = {
     "--scores": [], "--probes": [], "--events": [], "--sigmas": ["0.5", "3", "11"],
     "--taus": ["0.1", "0.9", "81"], "--border": ["renormalise"], "--sigma": ["1.5"],
-    "--tau": ["0.65"],
+    "--tau": ["0.65"], "--passes": ["1"], "--tail": ["keep"], "--calibrate": ["yes"],
 }  # fmt: skip
 
 
@@ -219,10 +219,35 @@ def test_bad_events_are_refused(validation, tmp_path, capsys, events, message):
 
 
 @pytest.mark.parametrize("grid", [["3", "1", "5"], ["0.5", "1", "0"], ["0.5", "1", "2.5"]])
-def test_bad_grids_are_refused(validation, tmp_path, capsys, grid):
+@pytest.mark.parametrize("flag", ["--sigmas", "--taus"])
+def test_bad_grids_are_refused(validation, tmp_path, capsys, grid, flag):
     flags = [*validation[1], "--events", "103-184", ""]
-    assert calibrate(tmp_path, *flags, "--sigmas", *grid) == 2
-    assert "--sigmas" in capsys.readouterr().err
+    assert calibrate(tmp_path, *flags, flag, *grid) == 2
+    assert flag in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["every"], ["0.1", "0.9"], ["exact", "1", "2"]])
+def test_bad_words_for_thresholds_are_refused(validation, tmp_path, capsys, words):
+    flags = [*validation[1], "--events", "103-184", ""]
+    assert calibrate(tmp_path, *flags, "--taus", *words) == 2
+    assert "--taus" in capsys.readouterr().err
+
+
+def test_a_grid_that_finds_nothing_is_a_warning(validation, tmp_path, capsys):
+    flags = [*validation[1], "--events", "103-184", "", "--taus", "0.999", "0.9999", "3"]
+    assert calibrate(tmp_path, *flags) == 0
+    assert "hhvad: warning: no threshold of the grid" in capsys.readouterr().err
+    found = read_json(tmp_path / "locator.json")
+    assert (found["sigma"], found["tau"], found["calibrated"]) == (1.5, 0.65, False)
+    assert calibrate(tmp_path, *flags[:-4], "--taus", "exact") == 0
+    assert read_json(tmp_path / "locator.json")["calibrated"] is True
+
+
+def test_scores_that_tell_nothing_are_a_warning(validation, tmp_path, capsys):
+    """Every frame of the validation videos is anomalous: no threshold beats none at all."""
+    flags = [*validation[1], "--events", "0-230", "0-120", "--taus", "exact"]
+    assert calibrate(tmp_path, *flags) == 0
+    assert "calling every frame anomalous" in capsys.readouterr().err
 
 
 def localize(tmp_path, scores, probe):

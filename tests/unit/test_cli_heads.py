@@ -28,8 +28,8 @@ REQUIRED = {
         "--count": ["5"], "--penalty": ["0.5"], "--bootstrap": ["0"], "--seed": ["0"],
         "--threads": ["1"],
     },
-    "fit-scorer": {"--kind": ["logistic"], "--seed": ["42"]},
-    "sweep-heads": {"--kind": ["logistic"], "--seed": ["42"]},
+    "fit-scorer": {"--kind": ["logistic"], "--seed": ["42"], "--share": ["1"]},
+    "sweep-heads": {"--kind": ["logistic"], "--seed": ["42"], "--share": ["1"]},
     "label-segments": {"--segment-length": ["48"]},
 }  # fmt: skip
 

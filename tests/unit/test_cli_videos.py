@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from numbered import read_number, write_numbered
+from numbered import numbered_picture, read_number, write_numbered
 from PIL import Image
 
 from hhvad.artifacts import hdf5 as artifacts
@@ -141,21 +144,28 @@ def test_an_event_past_the_end_is_named_by_the_probe(probed, tmp_path, capsys):
     assert run(*given, "--events", "3s-4s") == 0
 
 
+def add(*words) -> int:
+    return run("add-videos", "--settle", "0", *words)
+
+
 def test_add_videos(tmp_path, capsys):
     folder = tmp_path / "new"
     (folder / "deep").mkdir(parents=True)
     write_numbered(folder / "gate 1.mp4", 4)
     write_numbered(folder / "deep/gate_1.MP4".replace("MP4", "mkv"), 4)
     (folder / "notes.txt").write_text("no video")
+    (folder / ".gate 1.mp4").write_text("part")
     sheet = tmp_path / "sheet.tsv"
-    assert run("add-videos", folder, "--sheet", sheet) == 0
-    assert "2 videos added, 0 were there already" in capsys.readouterr().out
+    assert add(folder, "--sheet", sheet) == 0
+    out = capsys.readouterr().out
+    assert "2 videos added, 0 were there already" in out
+    assert "2 other files passed over: 1 .mp4, 1 .txt" in out
     assert list(read_tsv(sheet)[0]) == list(COLUMNS)
     videos = read(sheet)
-    assert [video.video for video in videos] == ["gate_1", "gate_1-2"]
+    assert [video.video for video in videos] == ["deep-gate_1", "gate_1"]
     assert all((v.split, v.label, v.events) == ("test", None, None) for v in videos)
     before = sheet.read_bytes()
-    assert run("add-videos", folder, "--sheet", sheet) == 0
+    assert add(folder, "--sheet", sheet) == 0
     assert "0 videos added, 2 were there already" in capsys.readouterr().out
     assert sheet.read_bytes() == before
 
@@ -166,7 +176,7 @@ def test_add_videos_keeps_the_columns_and_rows_that_are_there(tmp_path):
         "path\tvideo\tsplit\tlabel\tevents\tcategory\nx.mp4\tx\ttest\tanomaly\t3-5\tfall"
     )
     file = write_numbered(tmp_path / "x.mp4", 4)
-    assert run("add-videos", file, "--sheet", sheet) == 0
+    assert add(file, "--sheet", sheet) == 0
     lines = sheet.read_text().splitlines()
     assert lines[1] == "x.mp4\tx\ttest\tanomaly\t3-5\tfall"
     assert lines[2] == f"{file}\tx-2\ttest\t\t\t"
@@ -176,7 +186,7 @@ def test_add_videos_names_what_is_no_video_and_adds_the_rest(tmp_path, capsys):
     write_numbered(tmp_path / "good.mp4", 4)
     (tmp_path / "bad.mp4").write_text("text")
     sheet = tmp_path / "sheet.tsv"
-    assert run("add-videos", tmp_path, "--sheet", sheet) == 2
+    assert add(tmp_path, "--sheet", sheet) == 2
     err = capsys.readouterr().err
     assert "1 files are no videos" in err
     assert "bad.mp4" in err
@@ -185,9 +195,113 @@ def test_add_videos_names_what_is_no_video_and_adds_the_rest(tmp_path, capsys):
 
 def test_add_videos_refuses_what_is_not_there(tmp_path, capsys):
     sheet = tmp_path / "sheet.tsv"
-    assert run("add-videos", tmp_path / "nowhere", "--sheet", sheet) == 2
+    assert add(tmp_path / "nowhere", "--sheet", sheet) == 2
     assert "there is no such file or folder" in capsys.readouterr().err
     assert not sheet.exists()
+
+
+def same_files(sheet: Path) -> list[str]:
+    """The paths of a sheet, each of a file that is there."""
+    paths = [video.path for video in read(sheet)]
+    assert all(Path(path).is_file() for path in paths), paths
+    return paths
+
+
+FOLDERS = [("make-sheet", "folder"), ("add-videos",)]
+
+
+def from_folder(command, sheet: Path, folder: str | Path = ".") -> int:
+    flag = "--out" if "folder" in command else "--sheet"
+    return run(*command, folder, flag, sheet, "--settle", "0")
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_any_name_gets_an_id_of_its_own(tmp_path, monkeypatch, command):
+    names = ("x.avi", "x.mp4", "X.mkv", "前门.mp4", "后门.mkv", "été.mov", "-a.mp4", "a/b.mp4")
+    names += ("a-b.mp4", '"q.mp4', " blank.mp4", "it's.mp4", ".hidden.mp4", "y" * 240 + ".mp4")
+    folder = tmp_path / "in"
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_numbered(folder / name, 3)
+    monkeypatch.chdir(folder)
+    sheet = tmp_path / "sheet.tsv"
+    assert from_folder(command, sheet) == 0
+    ids = [video.video for video in read(sheet)]
+    assert len({one.lower() for one in ids}) == len(ids) == len(names) - 1  # one is hidden
+    assert {"X", "x-2", "x-3", "video", "video-2", "ete", "a-b", "a-b-2"} <= set(ids)
+    found = {Path(path).name for path in same_files(sheet)}
+    assert found == {Path(name).name for name in names if not name.startswith(".")}
+    before = sheet.read_bytes()
+    assert from_folder(command, sheet) == 0
+    assert from_folder(command, sheet, folder) == 0  # the same files by another path
+    assert sheet.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_links_to_one_file_are_one_row(tmp_path, command):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_numbered(folder / "a.mp4", 3)
+    (folder / "b.mp4").symlink_to("a.mp4")
+    (folder / "c.mp4").hardlink_to(folder / "a.mp4")
+    (tmp_path / "again").symlink_to(folder)
+    sheet = tmp_path / "sheet.tsv"
+    assert from_folder(command, sheet, folder) == 0
+    assert from_folder(command, sheet, tmp_path / "again") == 0
+    assert len(read(sheet)) == 1
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+@pytest.mark.parametrize("name", [b"gate\xff.mp4", b"a{b}.mp4", b"a\nb.mp4", b"a\tb.mp4"])
+def test_a_name_that_no_row_can_hold_costs_no_other_row(tmp_path, capsys, command, name):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    good = write_numbered(folder / "z.mp4", 3)
+    (folder / os.fsdecode(name)).write_bytes(good.read_bytes())
+    sheet = tmp_path / "sheet.tsv"
+    assert from_folder(command, sheet, folder) == 2
+    notes, last = capsys.readouterr().err.splitlines()
+    assert notes.startswith("hhvad: note: ")
+    assert "1 files" in last
+    assert [video.video for video in read(sheet)] == ["z"]
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_a_file_that_is_still_written_is_left_for_the_next_call(
+    tmp_path, capsys, command, monkeypatch
+):
+    good = write_numbered(tmp_path / "a.mp4", 3)
+    growing = tmp_path / "b.mp4"
+    growing.write_bytes(good.read_bytes()[:900])
+    monkeypatch.setattr("time.sleep", lambda seconds: growing.write_bytes(good.read_bytes()))
+    sheet = tmp_path / "sheet.tsv"
+    flag = "--out" if "folder" in command else "--sheet"
+    given = (*command, tmp_path, flag, sheet)
+    assert run(*given, "--settle", "5") == 0
+    assert "b.mp4: is still being written" in capsys.readouterr().out
+    assert [video.video for video in read(sheet)] == ["a"]
+    assert run(*given, "--settle", "0") == 0
+    assert [video.video for video in read(sheet)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.dav", "a.flv", "a.mts", "a.m2ts", "a.asf", "a.3gp", "a.vob", "a.h264", "a.h265"]
+)
+def test_files_of_recorders_are_found(tmp_path, name):
+    codec, container = {
+        ".dav": ("mpeg2video", "mpeg"), ".vob": ("mpeg2video", "vob"), ".h265": ("libx265", "hevc"),
+        ".asf": ("msmpeg4", "asf"), ".mts": ("libx264", "mpegts"), ".m2ts": ("libx264", "mpegts"),
+    }.get(Path(name).suffix, ("libx264", None))  # fmt: skip
+    with av.open(str(tmp_path / name), "w", format=container) as file:
+        stream = file.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for number in range(12):
+            picture = numbered_picture(number, 96, 128)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode())
+    sheet = tmp_path / "sheet.tsv"
+    assert add(tmp_path, "--sheet", sheet) == 0
+    assert len(read(sheet)) == 1
 
 
 def thumbnails(path, probe, out, *words) -> int:
@@ -267,16 +381,15 @@ def test_thumbnails_of_any_file_that_can_be_sampled(tmp_path, name):
 @pytest.mark.parametrize(
     ("words", "started"),
     [
-        (["--start-pattern", "%Y%m%d_%H%M%S"], "2026-11-25T14:00:00+00:00"),
-        (["--start-pattern", "other_%Y%m%d"], None),
+        (["--started", "2026-11-25T14:00:00+00:00"], "2026-11-25T14:00:00+00:00"),
+        (["--started", "2026-11-25T15:00:00+01:00"], "2026-11-25T14:00:00+00:00"),
         ([], None),
     ],
 )
 def test_the_start_of_a_recording_is_carried_to_its_events(tmp_path, words, started):
     path = write_numbered(tmp_path / "gate_20261125_140000.mp4", 96, 24)
     probe = tmp_path / "a.json"
-    assert run("probe-video", *PROBE, "--path", path, "--out", probe, *words) == 0
-    assert read_json(probe)["started"] == started
+    assert run("probe-video", *PROBE, "--path", path, "--out", probe) == 0
     scores = tmp_path / "scores.tsv"
     write_scores(scores, np.array([[0, 48], [48, 96]]), np.array([0.0, 1.0]))
     write_json(tmp_path / "locator.json", Locator(0.1, 0.5).to_json())
@@ -284,7 +397,8 @@ def test_the_start_of_a_recording_is_carried_to_its_events(tmp_path, words, star
     given = ("--video", "a", "--method", "m", "--scores", scores, "--probe", probe)
     given += ("--locator", tmp_path / "locator.json", "--out-scores", tmp_path / "s.tsv")
     given += ("--out-events", tmp_path / "e.tsv", "--out-json", events)
-    assert run("localize-events", *given) == 0
+    assert run("localize-events", *given, *words) == 0
     (event,) = read_json(events)["events"]
+    assert read_json(events).get("started") == started
     assert (event["start_seconds"], event["end_seconds"]) == (2, 4)
     assert event.get("started_at") == (started and "2026-11-25T14:00:02+00:00")

@@ -83,6 +83,7 @@ def test_the_command(family, tmp_path):
     rows = [{"id": f"r{i}", "messages": chat(text)} for i, text in enumerate(("a", "a fire"))]
     texts.write(tmp_path / "in.jsonl", "requests", rows, {"video": "v"})
     command = ["complete-texts", "--requests", str(tmp_path / "in.jsonl"), "--revision", ""]
+    command += ["--commit-file", "none"]
     command += ["--model", str(family.folder), "--model-name", "tiny", "--dtype", "auto"]
     command += ["--device", "cpu", "--batch-size", "2", "--threads", "1", "--resident", "no"]
     command += ["--idle-timeout", "30", "--max-tokens", "3", "--top-p", "0.9", "--seed", "1"]

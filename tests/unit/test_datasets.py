@@ -349,7 +349,8 @@ def test_make_sheet_folder(tmp_path, capsys):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     out = tmp_path / "videos.tsv"
-    assert main(["make-sheet", "folder", str(tmp_path / "in"), "--out", str(out)]) == 0
+    words = ["make-sheet", "folder", "--settle", "0", "--out", str(out)]
+    assert main([*words, str(tmp_path / "in")]) == 0
     found = {video.video: (video.split, video.label) for video in sheet.read(out)}
     assert found == {
         "anomaly-b_1": ("calibration", "anomaly"),
@@ -362,7 +363,17 @@ def test_make_sheet_folder(tmp_path, capsys):
     )
     out.write_text(edited)
     (tmp_path / "in" / "gate" / "e.mp4").touch()
-    assert main(["make-sheet", "folder", str(tmp_path / "in"), "--out", str(out)]) == 0
+    assert main([*words, str(tmp_path / "in")]) == 0
     assert out.read_text().startswith(edited)
     assert "gate-e" in out.read_text()
-    assert main(["make-sheet", "folder", str(tmp_path / "none"), "--out", str(out)]) == 2
+    assert main([*words, str(tmp_path / "none")]) == 2
+
+
+def test_names_without_a_label_are_no_training_videos_of_xd_violence():
+    names = ["a_label_A", "b_label_B1-0-0", "readme", "holiday_B1", "c_label_G-0-0"]
+    found, others = xd_violence.training(None, {name: [] for name in names}, ["c_label_G-0-0"])
+    assert [(one.video, one.categories, one.events) for one in found] == [
+        ("a_label_A", (), ()),
+        ("b_label_B1-0-0", (xd_violence.CLASSES["B1"],), None),
+    ]
+    assert others == ["holiday_B1", "readme"]

@@ -61,7 +61,18 @@ def test_the_commands(folder, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), np.uint8)
     arrays = {"frames": frames, "indices": np.array([[0, 24], [24, 72]])}
     hdf5.write(tmp_path / "f.h5", "frames", arrays, {"video": "v"})
-    command = ["--model", str(folder), "--model-name", "tiny", "--revision", "", "--dtype", "auto"]
+    command = [
+        "--model",
+        str(folder),
+        "--model-name",
+        "tiny",
+        "--revision",
+        "",
+        "--commit-file",
+        "none",
+        "--dtype",
+        "auto",
+    ]
     command += ["--device", "cpu", "--batch-size", "2", "--threads", "1", "--resident", "no"]
     command += ["--idle-timeout", "30", "--out", str(tmp_path / "out.h5")]
     given = ["--texts", str(tmp_path / "t.jsonl"), "--field"]

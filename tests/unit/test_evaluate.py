@@ -95,7 +95,8 @@ def test_real_datasets(judged, tmp_path, capsys):
     assert result["metrics"]["event_map"]["value"] < 0.1
     assert set(evaluate.MEANINGS) == set(result["metrics"])
     undefined = [name for name, entry in result["metrics"].items() if entry["value"] is None]
-    assert undefined == ["detection_delay_seconds"]
+    # A table of frame counts says nothing of time.
+    assert undefined == ["detection_delay_seconds", *evaluate.PER_HOUR]
     assert len(result["categories"]) == (13 if dataset == "ucf-crime" else 6)
     assert len(result["per_video"]) == (290 if dataset == "ucf-crime" else 800)
     assert {row["source"] for row in result["published"]} == {"reported by its authors"}
@@ -237,7 +238,7 @@ def test_kinds_of_intervals(resamples):
     moved = np.log(np.array(values) / (1 - np.array(values)))
     se = math.sqrt(6 / 7 * ((moved - moved.mean()) ** 2).sum())
     centre = math.log(values[-1] / (1 - values[-1]))
-    ends = [1 / (1 + math.exp(-(centre + sign * 2.570582 * se))) for sign in (-1, 1)]  # t of 5
+    ends = [1 / (1 + math.exp(-(centre + sign * 4.302653 * se))) for sign in (-1, 1)]  # t of 2
     assert [found["auc"]["low"], found["auc"]["high"]] == pytest.approx(ends, abs=1e-6)
     assert (found["auc"]["kind"], found["auc"]["n_resamples"]) == ("jackknife", 0)
     assert found["ap_step"]["kind"] == "jackknife"
@@ -634,3 +635,32 @@ def test_report_metrics_has_no_defaults(tmp_path, capsys):
         with pytest.raises(SystemExit):
             main([*command[:at], *command[at + 2 :]])
         assert command[at] in capsys.readouterr().err
+
+
+def test_published_numbers_are_shares_in_the_table():
+    videos = [
+        video("a", 40, ((10, 20),), [0.1, 0.9, 0.8, 0.2]),
+        video("n", 30, (), [0.0, 0.7, 0.1]),
+    ]
+    result = evaluate.evaluate(videos, dataset="ucf-crime", tau=0.5, resamples=0)
+    rows = {row[0]: row[1] for row in evaluate.table_rows(result)}
+    (name,) = [one for one in rows if one.endswith(" of LAVAD")]
+    assert rows[name] == pytest.approx(0.8028)
+    assert "80.28" in evaluate.text_table(result)
+
+
+def test_one_video_without_detections_leaves_no_event_metrics():
+    """None is not (): of one annotated video nothing is known, so nothing is said of any."""
+    whole = [
+        video("a", 40, ((10, 20),), [0.1, 0.9, 0.8, 0.2]),
+        video("b", 40, ((10, 20),), [0.1, 0.9, 0.8, 0.2]),
+        video("n", 30, (), [0.0, 0.7, 0.1]),
+        video("m", 30, (), [0.0, 0.2, 0.1]),
+    ]
+    found = evaluate.evaluate(whole, tau=0.5, resamples=0)["metrics"]
+    assert found["event_map"]["value"] is not None
+    for index in (0, 2):
+        videos = list(whole)
+        videos[index] = replace(videos[index], detected=None)
+        metrics = evaluate.evaluate(videos, tau=0.5, resamples=0)["metrics"]
+        assert metrics.get("event_map", {"value": None})["value"] is None

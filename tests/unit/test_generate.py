@@ -102,7 +102,18 @@ def test_the_command_gives_the_same_bytes_with_the_resident_and_without(
     fake(real=True)
     frames = write_frames(tmp_path / "v.h5")
     command = ["caption-frames", "--frames", str(frames), "--model", str(simple.folder)]
-    command += ["--model-name", "tiny", "--revision", "", "--dtype", "auto", "--device", "cpu"]
+    command += [
+        "--model-name",
+        "tiny",
+        "--revision",
+        "",
+        "--commit-file",
+        "none",
+        "--dtype",
+        "auto",
+        "--device",
+        "cpu",
+    ]
     command += ["--batch-size", "2", "--threads", "1", "--idle-timeout", "30", "--prompt-id", "p"]
     command += ["--prompt", "a fire", "--system", "", "--max-tokens", "5"]
     command += ["--shown", "2", "--keep", "all"]

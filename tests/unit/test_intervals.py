@@ -31,6 +31,15 @@ def test_edges_have_a_width() -> None:
     assert intervals.edge(1.0, np.nan, 10) == (low, 1.0)
 
 
+def test_one_video_between_a_value_and_its_edge() -> None:
+    # Of 10 videos, 1: Clopper and Pearson give 0.0025 to 0.4450 (their table). 1 - value is 1/10.
+    assert intervals.near_edge(0.9, 1, 10) == pytest.approx((0.5550, 0.9975), abs=1e-4)
+    assert intervals.near_edge(0.1, 0, 10) == pytest.approx((0.0025, 0.4450), abs=1e-4)
+    # Half the odds of 1/10 become half the odds of each end.
+    low, _ = intervals.near_edge(1 / 19, 0, 10)
+    assert low / (1 - low) == pytest.approx(0.0025286 / (1 - 0.0025286) / 2, rel=1e-4)
+
+
 VARYING = np.array([0.5, 0.6, 0.7])
 
 
@@ -41,8 +50,9 @@ VARYING = np.array([0.5, 0.6, 0.7])
         (0.6, VARYING, (np.nan, np.nan), {}, "jackknife"),
         (1.0, [1.0, 1.0, 1.0], (1.0, 1.0), {}, "edge"),
         (0.0, [0.0, 0.1, 0.0], (0.0, 0.1), {}, "edge"),
-        (0.6, [0.5, 0.6, 1.0], (0.1, 0.9), {}, "bootstrap"),
-        (0.6, [0.5, 0.6, 0.0], (0.1, 0.9), {}, "bootstrap"),
+        (0.6, [0.5, 0.6, 1.0], (0.1, 0.9), {}, "near-edge"),
+        (0.6, [0.5, 0.6, 0.0], (0.1, 0.9), {}, "near-edge"),
+        (0.6, [0.5, 0.6, 1.0], (np.nan, np.nan), {}, "near-edge"),
         (0.6, [0.5, 0.6, np.nan], (0.1, 0.9), {}, "bootstrap"),
         (0.6, [0.5, 0.6, np.nan], (np.nan, np.nan), {}, "none"),
         (7.5, [7.0, 8.0, 9.0], (6.0, 8.0), {"share": False}, "bootstrap"),
@@ -55,7 +65,7 @@ VARYING = np.array([0.5, 0.6, 0.7])
     ],
 )
 def test_which_kind(value, without, drawn, more, kind) -> None:
-    settings = {"degrees": 2, "fewest": 2, **more}
+    settings = {"fewest": 3, **more}
     found = intervals.choose(value, np.array(without), drawn, **settings)
     assert found.kind == kind
     assert kind in intervals.KINDS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from hhvad.errors import DataError
 from hhvad.localization import locator
@@ -44,13 +44,60 @@ def vectors_of(shared, name):
     return vectors, scores, labels
 
 
+@pytest.mark.parametrize(
+    ("name", "once", "twice"),
+    [("dev_small", 0.995430, 0.994386), ("dev_singular", 0.997127, 0.996114)],
+)
+def test_the_official_evaluator_smooths_twice(shared, name, once, twice):
+    """AUCs of the vectors as scikit-learn gives them, zero-padded, sigma 1.5."""
+    _, scores, labels = vectors_of(shared, name)
+    segments = [np.stack([np.arange(len(one)), np.arange(len(one)) + 1], 1) for one in scores]
+    for passes, auc in ((1, once), (2, twice)):
+        official = locator.Locator(1.5, 0.65, "zero", passes=passes, tail="drop")
+        smoothed = [official.smooth(*one) for one in zip(scores, segments, strict=True)]
+        measured = [official.measured(*one) for one in zip(smoothed, segments, strict=True)]
+        found = roc_auc_score(np.concatenate(labels), np.concatenate(measured))
+        assert found == pytest.approx(auc, abs=1e-6)
+
+
+def test_a_dropped_tail_takes_no_part():
+    segments = np.array([[0, 48], [48, 96], [96, 100]])
+    scores = np.array([0.2, 0.9, 0.9])
+    kept, dropped = (
+        locator.Locator(1.0, 0.4, "zero", passes=2, tail=tail) for tail in ("keep", "drop")
+    )
+    assert (kept.judged(segments), dropped.judged(segments)) == (3, 2)
+    once = dropped.smooth(scores, segments)
+    assert once.tolist() == [*locator.smooth(scores[:2], 1.0, "zero"), 0.0]
+    assert dropped.measured(once, segments).tolist() == (
+        locator.smooth(locator.smooth(scores[:2], 1.0, "zero"), 1.0, "zero").tolist()
+    )
+    assert [(e.start, e.end) for e in kept.events(scores, segments)] == [(48, 100)]
+    assert [(e.start, e.end) for e in dropped.events(scores, segments)] == [(48, 96)]
+
+
+@pytest.mark.parametrize("segments", [[[0, 10]], [[0, 48], [48, 96]], [[0, 10], [10, 30]]])
+def test_what_is_no_tail_is_kept(segments):
+    """A single segment, a full one, a longer one."""
+    assert locator.Locator(1.0, 0.5, tail="drop").judged(segments) == len(segments)
+
+
+@pytest.mark.parametrize("change", [{"passes": 0}, {"passes": 1.0}, {"tail": "cut"}])
+def test_locators_that_make_no_sense(change):
+    with pytest.raises(DataError, match=next(iter(change))):
+        locator.Locator(1.0, 0.5, **change)
+
+
 @pytest.mark.parametrize("name", ["dev_small", "dev_singular"])
 def test_official_vectors(shared, name):
     vectors, scores, labels = vectors_of(shared, name)
     smoothed = np.concatenate([locator.smooth(one, 1.5, "zero") for one in scores])
     official = vectors["locator_smoothed_zero_padded"]
     np.testing.assert_allclose(smoothed, official, rtol=0, atol=1e-12)
-    found = locator.calibrate(scores, labels, border="zero")
+    paper = locator.THRESHOLDS
+    found = locator.calibrate(scores, labels, thresholds=paper, border="zero")
+    exact = locator.calibrate(scores, labels, border="zero")
+    assert exact.f1 >= found.f1
     assert found.sigma == vectors["locator_sigma"]
     assert found.tau == vectors["locator_tau"]
 
@@ -135,6 +182,29 @@ def test_calibration_is_the_grid_search(seed, border):
     sigmas, thresholds = [0.1, 0.5, 1.25], np.linspace(0.1, 0.9, 17)
     found = locator.calibrate(scores, labels, sigmas=sigmas, thresholds=thresholds, border=border)
     assert tuple(found) == naive(scores, labels, sigmas, thresholds, border)
+
+
+@CHECKED
+@given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3))
+def test_exact_calibration_is_the_best_of_all_distinct_smoothed_scores(seed, scale):
+    scores, labels = videos(seed)
+    scores = [one * scale for one in scores]
+    sigmas, best = [0.1, 0.5, 1.25], 0.0
+    for sigma in sigmas:
+        smoothed = np.concatenate([locator.smooth(one, sigma) for one in scores])
+        taus = [smoothed.min() - 1, *np.unique(smoothed)]
+        best = max(best, naive(scores, labels, [sigma], taus, "renormalise")[2])
+    found = locator.calibrate(scores, labels, sigmas=sigmas)
+    # Scores closer than the rounding of floats are one for us, two for the reference.
+    assert found.f1 == pytest.approx(best, abs=1e-12)
+    assert naive(scores, labels, [found.sigma], [found.tau], "renormalise")[2] == found.f1
+
+
+def test_rounding_makes_no_threshold():
+    """A third of 0.3 thrice is not 0.3: such scores are one."""
+    scores, labels = [np.array([0.3, 0.1 + 0.2])], [np.array([0, 1])]
+    found = locator.calibrate(scores, labels, sigmas=[0.01])
+    assert found == pytest.approx((0.01, 0.3 - locator.ROUNDING, 2 / 3))
 
 
 def test_thresholds_count_in_the_given_order():

@@ -44,7 +44,7 @@ def test_exact_grid_reaches_scores_below_the_papers() -> None:
     scores = [np.repeat([0.001, 0.002, 0.001], 8)]
     labels = [np.repeat([0, 1, 0], 8)]
     with pytest.raises(locator.NothingFoundError):
-        locator.calibrate(scores, labels)
-    found = locator.calibrate(scores, labels, thresholds=None)
+        locator.calibrate(scores, labels, thresholds=locator.THRESHOLDS)
+    found = locator.calibrate(scores, labels)
     assert found.f1 == 1.0
     assert 0.001 < found.tau < 0.002

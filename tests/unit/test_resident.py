@@ -180,7 +180,7 @@ def test_what_a_file_says_of_itself(runtime, fake, tmp_path):
     }
     expected = {"video": "v", "model": "fake", "revision": "abc", "fingerprint": "f"}
     expected |= {"architecture": "fake", "dtype": "float32", "prompt": "p", "view": "video"}
-    expected |= {"torch": "0", "transformers": "0"}
+    expected |= {"torch": "0", "transformers": "0", "commit": None}
     expected |= {"prompt_text": PROMPTS[0], "sampling": sampling, "decoder": "decord"}
     expected |= {"fps": 25.0, "n_frames": 192}
     expected |= {"system": "Be brief.", "text": f"Be brief.<2 frames> {PROMPTS[0]}"}
@@ -526,7 +526,19 @@ def test_a_list_of_devices_that_is_none(device):
 def arguments(frames, out, *more, model="."):
     given = ["capture-heads", "--frames", str(frames), "--model", str(model), "--device", "cpu"]
     given += ["--model-name", "tiny", "--prompt-id", "p", "--prompt", PROMPTS[0], "--threads", "1"]
-    given += ["--revision", "", "--dtype", "auto", "--system", "", "--heads", "all"]
+    given += [
+        "--revision",
+        "",
+        "--commit-file",
+        "none",
+        "--dtype",
+        "auto",
+        "--system",
+        "",
+        "--heads",
+        "all",
+    ]
+    given += ["--probe", "none", "--times", "fixed", "--outer-marks", "no"]
     given += ["--batch-size", "auto", "--resident", "yes", "--idle-timeout", "60"]
     return [*given, "--out", str(out), *more]
 

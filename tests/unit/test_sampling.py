@@ -55,6 +55,15 @@ def test_segments_cover_each_frame_once(n_frames, length):
     assert 1 <= cuts[-1].end - cuts[-1].start <= length
 
 
+@CHECKED
+@given(st.integers(1, 10**5), st.integers(1, 64))
+def test_but_last_is_the_official_sampling_of_a_video(n_frames, count):
+    """int(width / 2 + i * width), width = (n - 1) / F; in fractions, where floats may be below."""
+    _, indices = plan(n_frames, "video-but-last", count, 48)
+    width = Fraction(n_frames - 1, count)
+    assert indices[0].tolist() == [math.floor(width / 2 + i * width) for i in range(count)]
+
+
 def test_the_grid_is_every_multiple_of_the_stride():
     cuts, indices = plan(100, "grid", 1, 16)
     assert indices[:, 0].tolist() == cuts[:, 0].tolist() == list(range(0, 100, 16))
@@ -75,7 +84,10 @@ def test_views():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plan(10, "frames", 16, 48), "view is 'frames'; it is one of video, segments"),
+        (
+            lambda: plan(10, "frames", 16, 48),
+            "view is 'frames'; it is one of video, video-but-last",
+        ),
         (lambda: segments(0, 48), "0 frames cannot be cut"),
         (lambda: segments(10, 0), "segments of 0"),
         (lambda: uniform(5, 5, 1), r"\[5, 5\)"),

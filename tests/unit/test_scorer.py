@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 from hhvad.artifacts import hdf5 as artifacts
 from hhvad.errors import ArtifactError, ConfigError, DataError
-from hhvad.methods.headhunt.scorer import KINDS, Scorer
+from hhvad.methods.headhunt.scorer import KINDS, Scorer, fitting_samples
 
 CHECKED = settings(deadline=None, max_examples=25, derandomize=True)
 
@@ -35,6 +36,17 @@ def test_official_vectors(shared, name):
     )
     np.testing.assert_allclose(scorer.arrays()["coef"], vectors["scorer_coef"], atol=1e-12)
     assert scorer.arrays()["intercept"] == pytest.approx(float(vectors["scorer_intercept"]))
+
+
+def test_a_share_of_the_samples_is_stratified_and_the_official_one():
+    labels = np.repeat([0, 0, 0, 1, 1], 4)
+    taken = fitting_samples(labels, 0.6, 42)
+    official, _ = train_test_split(np.arange(20), test_size=0.4, random_state=42, stratify=labels)
+    assert taken.tolist() == official.tolist()
+    assert np.bincount(labels[taken]).tolist() == [7, 5]
+    assert fitting_samples(labels, 1.0, 42).tolist() == list(range(20))
+    with pytest.raises(DataError, match=r"share of 0\.9 of 4.*scorer\.share"):
+        fitting_samples(np.array([0, 0, 1, 1]), 0.9, 42)
 
 
 @CHECKED

@@ -11,6 +11,7 @@ from probes import make_probe
 
 from hhvad import sheet
 from hhvad.errors import SheetError
+from hhvad.files import write_tsv
 from hhvad.records import Interval, Video
 
 HEADER = "video\tpath\tsplit\tlabel\tcategory\tevents\n"
@@ -139,3 +140,9 @@ def test_an_event_may_end_with_the_last_frame():
     assert sheet.event_frames(video, make_probe(50, 25)) == [(10, 50)]
     with pytest.raises(SheetError, match="10-50, but the video has 49"):
         sheet.event_frames(video, make_probe(49, 25))
+
+
+def test_a_path_may_hold_blanks(tmp_path):
+    row = ("v", " my videos/a b.mp4 ", "test", "normal", "", "")
+    write_tsv(tmp_path / "v.tsv", sheet.COLUMNS, [row])
+    assert sheet.read(tmp_path / "v.tsv")[0].path == "my videos/a b.mp4"

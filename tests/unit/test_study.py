@@ -84,7 +84,7 @@ def test_defaults_are_the_papers(folder):
         "scorer.kind": "logistic",
         "scorer.seed": 42,
         "locator.sigmas.last": 3.0,
-        "locator.taus.count": 81,
+        "locator.taus": "exact",
     }.items():
         assert at(study.methods["hunt"], key) == value, key
 
@@ -128,6 +128,7 @@ def test_words_of_a_command_line_become_the_keys_types(folder):
     ("key", "value", "parts"),
     [
         ("nonsense", 1, ["'nonsense' is unknown", "sampling"]),
+        ("start_pattern", "cam_%H", ["start_pattern", "%Y"]),
         ("sampling__frame", 8, ["'sampling.frame' is unknown", "frames_per_segment"]),
         ("sampling__frames_per_segment", 0, ["sampling.frames_per_segment", "0"]),
         ("sampling__frames_per_segment", "many", ["sampling.frames_per_segment", "many"]),
@@ -276,6 +277,35 @@ def test_lavad_needs_no_calibration_videos(folder):
     assert (checked["frames"], checked["system"]) == (1, "")
     assert checked["prompts"] == ["Describe this picture in one sentence."]
     assert study.lavad("a").neighbours.share == 0.15
+
+
+def test_the_official_preset(folder):
+    hunt = {"kind": "headhunt", "model": "m", "preset": "official", "prompts": "p.yaml"}
+    found = load(methods__official=hunt).headhunt("official")
+    assert found.calibration.view == "video-but-last"
+    assert found.scorer.share == 0.6
+    locator = found.locator
+    assert (locator.border, locator.passes, locator.tail) == ("zero", 2, "drop")
+    assert not locator.calibrate
+    assert (locator.fallback.sigma, locator.fallback.tau) == (1.5, 0.65)
+    paper = load().headhunt("hunt")
+    assert (paper.calibration.view, paper.scorer.share) == ("video", 1.0)
+    assert (paper.locator.passes, paper.locator.tail, paper.locator.calibrate) == (1, "keep", True)
+    # What the entry says stays.
+    hunt["locator"] = {"passes": 1}
+    changed = load(methods__official=hunt).headhunt("official").locator
+    assert (changed.passes, changed.border) == (1, "zero")
+
+
+def test_the_official_wordings_have_an_id_of_their_own(folder):
+    shipped = ROOT / "config/prompts-official.yaml"
+    hunt = {"kind": "headhunt", "model": "m", "preset": "official", "prompts": str(shipped)}
+    study = load(methods__official=hunt)
+    assert study.online("official") == "coarse"
+    assert set(study.prompts_of("official")) == {"coarse", "detailed"}
+    del hunt["prompts"]
+    with pytest.raises(ConfigError, match=r"config/prompts-official\.yaml"):
+        load(methods__official=hunt)  # the default, relative to the working directory
 
 
 def test_a_preset_gives_defaults_that_keys_change(folder):

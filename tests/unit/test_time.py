@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from probes import make_probe, write_probe
 
 from hhvad.artifacts import probe
+from hhvad.clock import start_in_name
 from hhvad.errors import ArtifactError, ConfigError
 from hhvad.files import read_json, write_json
-from hhvad.media.time import FrameTimes, Gap, start_in_name
+from hhvad.media.time import FrameTimes, Gap
 from hhvad.records import Video
 from hhvad.sheet import event_frames, parse_events
 

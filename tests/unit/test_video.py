@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -385,3 +386,30 @@ def test_robbery102(shared):
         pictures = decode.pictures(str(path), replace(info, decoder=decoder), wanted, threads=2)
         found.append(np.stack(list(pictures)))
     assert np.abs(found[0].astype(int) - found[1]).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("difference", "count", "height", "same"),
+    [(0, 9, 10, True), (1.99, 9, 10, True), (2, 9, 10, False), (0, 8, 10, False), (0, 9, 5, False)],
+)
+def test_decord_must_count_and_see_the_same(monkeypatch, difference, count, height, same):
+    """A mean difference of two levels of colour is another picture."""
+    first = np.full((10, 10, 3), 100, np.uint8)
+    seen = first.copy()
+    seen.reshape(-1)[: round(300 * difference / 4)] += 4  # so that the mean is the difference
+    seen = seen[:height]
+
+    class Reader:
+        def __init__(self, path, num_threads):
+            pass
+
+        def __len__(self):
+            return count
+
+        def next(self):
+            return SimpleNamespace(asnumpy=lambda: seen)
+
+    logging = SimpleNamespace(set_level=lambda level: None, QUIET=0)
+    monkeypatch.setitem(sys.modules, "decord", SimpleNamespace(VideoReader=Reader, logging=logging))
+    monkeypatch.setattr(decode, "_decord_errors", lambda: (OSError,))
+    assert decode._decord_agrees("v.mp4", 9, first) is same

@@ -6,8 +6,10 @@ Each is built here from numbered frames, so that what is right follows from its 
 from __future__ import annotations
 
 import struct
+import subprocess
 from fractions import Fraction
 from pathlib import Path
+from shutil import which
 
 import av
 import numpy as np
@@ -284,6 +286,24 @@ def test_gif(tmp_path, ticks):
     assert (info.frames, info.codec) == (len(ticks), "gif")
     assert seconds(info) == pytest.approx([tick / 100 for tick in ticks], abs=0.011)
     assert numbers(path, info) == list(range(len(ticks)))
+
+
+@pytest.mark.skipif(which("ffmpeg") is None, reason="PyAV writes no Theora; ffmpeg is absent")
+@pytest.mark.parametrize("ticks", [[0, 30, 40, 80], [0, 10, 70, 80, 100], [0, 50, 100]])
+def test_ogg_packets_that_lengthen_a_frame(tmp_path, ticks):
+    """Theora writes a picture that is the one before as a packet without content."""
+    source, path = tmp_path / "a.mkv", tmp_path / "a.ogv"
+    write_numbered(source, len(ticks), 25, ticks=ticks)
+    words = ["-c:v", "libtheora", "-q:v", "9", "-r", "25", "-g", "100"]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", source, *words, path], check=True)
+    with av.open(str(path)) as container:
+        packets = [(p.pts, p.size) for p in container.demux(video=0) if p.dts is not None]
+    assert any(not size for _, size in packets)
+    info = video.probe(path)
+    assert numbers(path, info) == list(range(len(ticks)))
+    assert seconds(info) == pytest.approx([pts / 25 for pts, size in packets if size])
+    # ffmpeg rounds to the new rate as it likes.
+    assert seconds(info) == pytest.approx([tick / 250 for tick in ticks], abs=0.041)
 
 
 # --- the files of the public reports -------------------------------------------------------------

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import subprocess
+from fractions import Fraction
+from importlib.resources import files
+from shutil import which
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from probes import make_probe
 from viewer_study import Example, set_probe, write_study
 
 from hhvad import sheet
@@ -19,6 +22,7 @@ from hhvad.artifacts import hdf5
 from hhvad.cli import main
 from hhvad.errors import AnnotationError, ArtifactError
 from hhvad.files import read_json, read_tsv, write_json, write_text, write_tsv
+from hhvad.media.time import FrameTimes
 from hhvad.records import Interval, Video
 from hhvad.viewer import marks, page, study
 from hhvad.viewer.study import Curve, ViewerEvent
@@ -227,10 +231,48 @@ def test_many_thumbnails_are_thinned_out(tmp_path):
     assert (sprite.width, sprite.height) == (16, 9)  # never enlarged
 
 
-def test_the_wall_clock_of_an_event(made, monkeypatch):
-    info = make_probe(100, 25, started="2026-11-25T22:59:58+01:00")
-    assert study.wall_clock(info, 3.6) == "2026-11-25T23:00:01+01:00"
-    assert study.wall_clock(make_probe(100), 3.6) == ""
+def test_the_wall_clock_of_an_event(tmp_path):
+    path = tmp_path / "events.json"
+    event = {"start_frame": 90, "end_frame": 95, "start_seconds": 3.6, "end_seconds": 3.8}
+    at = {"started_at": "2026-11-25T23:00:01+00:00"}
+    write_json(
+        path, {"events": [event | at | {"peak_score": 1.0}], "started": "2026-11-25T22:59:58"}
+    )
+    (found,), started = study.read_events(path, "m", "v")
+    assert (found.started_at, started) == (at["started_at"], "2026-11-25T22:59:58")
+    write_json(path, {"events": [event | {"peak_score": 1.0}]})
+    (found,), started = study.read_events(path, "m", "v")
+    assert (found.started_at, started) == ("", None)
+
+
+def _middle(times: FrameTimes, seconds: float, by: int) -> float:
+    """Where stepFrame seeks to from a time; run by node."""
+    script = files("hhvad.viewer").joinpath("viewer.js").read_text("utf-8")
+    start = script.index("  function frameRuns")
+    code = script[start : script.index("  function stepFrame")]
+    call = f"frameMiddle(frameRuns({json.dumps(page._times(times))}), {seconds}, {by})"
+    done = subprocess.run(
+        ["node", "-e", f"{code}; console.log({call})"], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(which("node") is None, reason="node is absent")
+@pytest.mark.parametrize(
+    "times",
+    [
+        FrameTimes(330, Fraction(25)),
+        FrameTimes(330, Fraction(30000, 1001), Fraction(3, 2)),
+        FrameTimes(330, Fraction(30), Fraction(0), Fraction(1, 15360), "512*300 5120*30"),
+        FrameTimes(330, Fraction(30), Fraction(1, 2), Fraction(1, 1000), "33*29 10000 33*300"),
+    ],
+    ids=["25", "late", "vfr", "gap"],
+)
+def test_one_frame_on_or_back_is_one_frame_whatever_the_rate(times):
+    for frame, by in ((0, 1), (0, -1), (28, 1), (29, 1), (30, -1), (299, 1), (300, -1), (329, 1)):
+        wanted = min(max(frame + by, 0), 329)
+        at = _middle(times, times.seconds(frame), by)
+        assert times.seconds(wanted) < at < times.seconds(wanted + 1)
 
 
 def test_metrics_have_what_is_there(made):

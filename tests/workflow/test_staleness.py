@@ -112,8 +112,8 @@ def test_new_metrics_of_saliency(finished: Study):
 
 @pytest.mark.parametrize(
     "change",
-    [{"border": "zero"}, {"fixed": "paper"}, {"sigmas": GRID}, {"taus": GRID}],
-    ids=["border", "fixed", "sigmas", "taus"],
+    [{"border": "zero"}, {"fixed": "paper"}, {"sigmas": GRID}, {"taus": GRID}, {"passes": 2}],
+    ids=["border", "fixed", "sigmas", "taus", "passes"],
 )
 def test_new_locator(finished: Study, change: dict):
     finished.change_method(locator=change)

@@ -6,6 +6,7 @@ its experts are read, and its scorer and locator judge.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 from hhvad.artifacts import hdf5
 from hhvad.artifacts.hdf5 import Artifact
 from hhvad.errors import ArtifactError
+from hhvad.localization import locator_file
 from hhvad.localization.locator import Locator
 from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.records import Event, HeadId
 
 # What features must share with the scorer to be judged by it.
 SAME_ONLINE = (
-    "model", "revision", "commit", "fingerprint", "dtype", "prompt", "prompt_text", "system",
+    "model", "revision", "commit", "fingerprint", "dtype", "told", "prompt", "prompt_text",
+    "system",
 )  # fmt: skip
 
 
@@ -49,10 +52,7 @@ class Detector:
         absent = [key for key in needed if key not in provenance]
         if absent:
             raise ArtifactError(f"{path}: provenance lacks {absent[0]!r}; make the detector again")
-        try:
-            locator = Locator(**provenance["locator"])
-        except TypeError as error:
-            raise ArtifactError(f"{path}: its locator is of another hhvad ({error})") from error
+        locator = locator_file.from_json(provenance["locator"], path)
         return cls(
             model=provenance["model"],
             prompt=provenance["prompt"],
@@ -69,9 +69,24 @@ class Detector:
         """The probability of anomaly [T] of each segment, from the experts' features [T, K, D]."""
         return self.scorer.predict_proba(features)
 
-    def localize(self, scores: NDArray[np.float64], segments: NDArray[np.int64]) -> list[Event]:
-        """The events in a video's scores [T] of segments [T, 2], in frames."""
-        return list(self.locator.events(scores, segments))
+    def localize(
+        self,
+        scores: NDArray[np.float64],
+        segments: NDArray[np.int64],
+        *,
+        camera: str | None = None,
+        hours: NDArray[np.int64] | None = None,
+    ) -> list[Event]:
+        """The events in a video's scores [T] of segments [T, 2], in frames.
+
+        camera: whose threshold counts, where the detector has one per camera; one that it does not
+        know has the pooled threshold, and a UserWarning says so. hours [T]: the hour of the day
+        (UTC) of each segment, where they are known.
+        """
+        budget = self.locator.budget
+        if camera is not None and budget is not None and not budget.knows(camera):
+            warnings.warn(budget.unknown(camera), stacklevel=2)
+        return list(self.locator.events(scores, segments, camera, hours))
 
 
 def require_same_online(fitted: Artifact, features: Artifact) -> None:
@@ -97,6 +112,7 @@ def summary(path: str | Path) -> list[tuple[str, str]]:
     info, locator = detector.provenance, detector.locator
     shortest = shortest_event(locator.sigma, locator.tau, locator.border)
     found = f"{shortest} segments" if shortest else "none: no event can be found"
+    budget = locator.budget
     rows = [
         ("model", detector.model),
         ("revision", str(info.get("revision") or "")),
@@ -106,8 +122,16 @@ def summary(path: str | Path) -> list[tuple[str, str]]:
         ("scorer", str(info.get("kind", ""))),
         ("locator", f"sigma {locator.sigma} segments, tau {locator.tau}"),
         ("shortest event", found),
-        ("calibrated", "on validation events" if locator.calibrated else "no: fixed values"),
+        ("calibrated", _origin(locator)),
+        *(("camera", f"{name}: {text}") for name, text in (budget.lines() if budget else ())),
         ("sampling", ", ".join(f"{key} {value}" for key, value in detector.sampling.items())),
         ("hhvad", str(info.get("hhvad", ""))),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _origin(locator: Locator) -> str:
+    """Where the threshold comes from, in words."""
+    if locator.budget is not None:
+        return locator.how
+    return "on validation events" if locator.calibrated else "no: fixed values"

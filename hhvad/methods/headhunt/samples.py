@@ -14,7 +14,7 @@ from hhvad.files import read_tsv
 from hhvad.records import LABELS
 
 # What features must share to be compared, and what their description carries on.
-SAME_CAPTURE = ("model", "revision", "commit", "fingerprint", "dtype", "view", "sampling")
+SAME_CAPTURE = ("model", "revision", "commit", "fingerprint", "dtype", "told", "view", "sampling")
 SAME_PROMPT = (*SAME_CAPTURE, "prompt", "prompt_text", "system")
 
 

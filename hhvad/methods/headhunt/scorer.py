@@ -112,6 +112,28 @@ class Scorer:
         return scorer
 
 
+def fitting_samples(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.intp]:
+    """The samples on which a scorer is fitted: all in order, or a stratified share of them.
+
+    Raises DataError where the share leaves no sample of a class on one of the two sides.
+    """
+    everyone = np.arange(len(labels))
+    if share == 1:
+        return everyone
+    from sklearn.model_selection import train_test_split
+
+    try:
+        chosen, _ = train_test_split(
+            everyone, test_size=1 - share, random_state=seed, stratify=labels
+        )
+    except ValueError as error:
+        raise DataError(
+            f"a share of {share} of {len(labels)} calibration samples cannot be drawn from both "
+            f"classes ({error}); set scorer.share to 1 or add calibration videos"
+        ) from error
+    return np.asarray(chosen, dtype=np.intp)
+
+
 def _checked(features: ArrayLike) -> Floats:
     """Features as float64 [N, K * D]."""
     z = np.asarray(features)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from hhvad import registry
 from hhvad.config import Count, Id, Section, Seed
@@ -12,16 +12,30 @@ from hhvad.methods.headhunt.saliency import GROUP as METRICS_GROUP
 from hhvad.methods.headhunt.saliency import METRICS
 from hhvad.methods.headhunt.scorer import GROUP as KINDS_GROUP
 from hhvad.methods.headhunt.scorer import KINDS
-from hhvad.methods.settings import Method
+from hhvad.methods.settings import Method, take_preset
+
+# What the authors' code does where it differs from their paper or from what is right.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "official": {
+        "prompts": "config/prompts-official.yaml",
+        "calibration": {"view": "video-but-last"},
+        "scorer": {"share": 0.6},
+        "locator": {
+            "border": "zero", "passes": 2, "tail": "drop", "calibrate": False, "fixed": "paper",
+        },
+    },
+}  # fmt: skip
 
 
 class Calibration(Section):
     """The samples that heads and scorer learn from."""
 
-    view: Literal["video", "segments"] = Field(
+    view: Literal["video", "video-but-last", "segments"] = Field(
         "video",
-        description="What a calibration sample is: a whole video (the paper), or a segment "
-        "labelled by its video's events.",
+        description="What a calibration sample is: a whole video (the paper), a whole video whose "
+        "last frame is never sampled (the official code), or a segment labelled by its video's "
+        "events.",
     )
 
 
@@ -78,7 +92,12 @@ class Scorer(Section):
     """The classifier on the experts' features."""
 
     kind: str = Field("logistic", description="Which classifier: logistic, svm or mlp.")
-    seed: Seed = Field(42, description="Seed of the fit.")
+    seed: Seed = Field(42, description="Seed of the fit, and of the choice of its samples.")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="The share of the calibration samples, stratified by label, on which it is "
+        "fitted; the official code takes 0.6 and measures itself on the rest.",
+    )
 
     @field_validator("kind")
     @classmethod
@@ -93,6 +112,11 @@ class HeadHunt(Method):
     """HeadHunt-VAD: heads that agree under every wording, and a scorer on their features."""
 
     kind: Literal["headhunt"] = Field(description="`headhunt`.")
+    preset: Literal["paper", "official"] = Field(
+        "paper",
+        description="Which defaults the other keys take; official is what the authors' code does "
+        "(docs/fidelity.md).",
+    )
     model: Id = Field(description="Name of the model, one of `models`.")
     prompts: str = Field(description="The prompts file: the wordings of the question.")
     detector: str | None = Field(
@@ -110,6 +134,11 @@ class HeadHunt(Method):
     experts: Experts = Experts()
     sweep: Sweep = Sweep()
     scorer: Scorer = Scorer()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, data: Any) -> Any:
+        return take_preset(data, PRESETS)
 
     @property
     def asks(self) -> dict[str, str]:

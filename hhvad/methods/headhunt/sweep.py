@@ -17,7 +17,7 @@ from hhvad.evaluation import metrics
 from hhvad.localization import locator
 from hhvad.methods.headhunt import rhi
 from hhvad.methods.headhunt.samples import SAME_PROMPT, join_samples, read_all_heads, video_of
-from hhvad.methods.headhunt.scorer import Scorer
+from hhvad.methods.headhunt.scorer import Scorer, fitting_samples
 
 
 def selection_frequency(
@@ -80,6 +80,7 @@ def measure(
     *,
     kind: str,
     seed: int,
+    share: float,
     sheet_path: str,
     heads_folder: str,
     probes_folder: str,
@@ -108,8 +109,9 @@ def measure(
         raise SheetError(f"{sheet_path}: no test video has an annotation to measure against")
     tested, (negative, positive) = np.concatenate(tests), np.concatenate(counts).T
     results = []
+    taken = fitting_samples(classes, share, seed)
     for heads in columns:
-        scorer = Scorer(kind, seed).fit(calibration[:, heads], classes)
+        scorer = Scorer(kind, seed).fit(calibration[taken][:, heads], classes[taken])
         scores = scorer.predict_proba(tested[:, heads])
         order = metrics.rank(np.zeros(len(scores), np.int64), scores, positive, negative)
         counts_at = order.counts()

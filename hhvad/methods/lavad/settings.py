@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from hhvad.config import Count, Id, Section, Seed, Text
-from hhvad.methods.settings import Method
+from hhvad.methods.settings import Method, take_preset
 
 PRESETS: dict[str, dict[str, Any]] = {
     "native": {},
@@ -119,14 +118,7 @@ class Lavad(Method):
     @model_validator(mode="before")
     @classmethod
     def _take_preset(cls, data: Any) -> Any:
-        """Complete the sections that the preset has other defaults for."""
-        if not isinstance(data, Mapping) or data.get("preset", "native") not in PRESETS:
-            return data
-        full = dict(data)
-        for section, values in PRESETS[data.get("preset", "native")].items():
-            given = full.get(section, {})
-            full[section] = {**values, **given} if isinstance(given, Mapping) else given
-        return full
+        return take_preset(data, PRESETS)
 
     @property
     def exact_frames(self) -> str | None:

@@ -1,5 +1,5 @@
 """Multimodal backbones, by model_type."""
 
-from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision, find
+from hhvad.mllm.backbones.backbone import Backbone, Pixels, Told, Vision, find
 
-__all__ = ["Backbone", "Pixels", "Vision", "find"]
+__all__ = ["Backbone", "Pixels", "Told", "Vision", "find"]

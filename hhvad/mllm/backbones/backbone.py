@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,14 +54,17 @@ class Pixels:
     size: tuple[int, int] | None  # (height, width), None where the checkpoint takes any
 
     @classmethod
-    def read(cls, folder: Path) -> Pixels:
-        """From preprocessor_config.json, or the image or video part of processor_config.json."""
-        for name, key in (
-            ("preprocessor_config.json", None),
-            ("processor_config.json", "image_processor"),
-            ("video_preprocessor_config.json", None),
-            ("processor_config.json", "video_processor"),
-        ):
+    def read(cls, folder: Path, kind: Literal["image", "video"] = "image") -> Pixels:
+        """The settings for images or for videos, from wherever the checkpoint keeps them.
+
+        Where it has none of that kind, those of the other, as transformers does.
+        """
+        places: list[tuple[str, str | None]] = []
+        for which in ("image", "video") if kind == "image" else ("video", "image"):
+            own = "preprocessor_config.json"
+            places.append((own if which == "image" else f"video_{own}", None))
+            places.append(("processor_config.json", f"{which}_processor"))
+        for name, key in places:
             if not (folder / name).is_file():
                 continue
             data = read_object(folder / name)
@@ -112,6 +115,18 @@ def kind_of(folder: Path) -> str | None:
     return None if kind is None else str(kind)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the text says of a segment's frames, where a family's text says anything.
+
+    seconds: when each frame is shown, from the start of the segment; empty: unknown. outer_marks:
+    whether the marks that the chat template puts around a video stay around the frames' own.
+    """
+
+    seconds: tuple[float, ...] = ()
+    outer_marks: bool = False
+
+
 @dataclass
 class Vision:
     """What the vision side makes of a batch: `embeds` [B, N, hidden], N tokens a segment.
@@ -131,6 +146,7 @@ class Backbone(ABC):
     """
 
     model_class: ClassVar[str]  # the class in transformers, "...ForConditionalGeneration"
+    tells_time: ClassVar[bool] = False  # whether `told_text` depends on what it is told
 
     def __init__(self, model: nn.Module, config: Any, tokenizer: Any, pixels: Pixels) -> None:
         self.model = model
@@ -187,6 +203,10 @@ class Backbone(ABC):
     @abstractmethod
     def frames_text(self, frames: int, height: int, width: int) -> str:
         """The text that stands for the frames, one `visual_token` a visual token."""
+
+    def told_text(self, frames: int, height: int, width: int, told: Told) -> str:
+        """`frames_text` of a segment of which this is known."""
+        return self.frames_text(frames, height, width)
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Vision:

@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hhvad.mllm.backbones.backbone import Vision
+from hhvad.mllm.backbones.backbone import Told, Vision
 from hhvad.mllm.backbones.qwen2_5_vl import Qwen25VL
 
-FRAMES_PER_SECOND = 2.0  # what Qwen's video processor samples; frames come without their times
+FRAMES_PER_SECOND = 2.0  # what Qwen's video processor samples; for frames of unknown times
 
 
 class Qwen3VL(Qwen25VL):
     """Each temporal patch is introduced by its time: `<0.2 seconds><|vision_start|>...`."""
 
     model_class = "Qwen3VLForConditionalGeneration"
+    tells_time = True
 
     @property
     def video_token(self) -> str:
@@ -33,15 +34,23 @@ class Qwen3VL(Qwen25VL):
         return f"{start}{text}{end}"
 
     def frames_text(self, frames: int, height: int, width: int) -> str:
-        """One `<t seconds>` and its visual tokens a temporal patch, t the mean of its frames'."""
+        """The text for two frames a second."""
+        return self.told_text(frames, height, width, Told())
+
+    def told_text(self, frames: int, height: int, width: int, told: Told) -> str:
+        """One `<t seconds>` and its visual tokens a temporal patch, t amid its frames' times.
+
+        transformers from 5.12 on keeps the template's marks around all of it; older ones and vLLM
+        replace them.
+        """
         steps = self.grid(frames, height, width)[0]
         span = self.config.vision_config.temporal_patch_size
         patch = self._marked(self.visual_token * (self.tokens(frames, height, width) // steps))
-        seconds = [
-            (step * span + min(step * span + span, frames) - 1) / 2 / FRAMES_PER_SECOND
-            for step in range(steps)
-        ]
-        return "".join(f"<{time:.1f} seconds>{patch}" for time in seconds)
+        times = told.seconds or [frame / FRAMES_PER_SECOND for frame in range(frames)]
+        ends = [(step * span, min(step * span + span, frames) - 1) for step in range(steps)]
+        seconds = [(times[first] + times[last]) / 2 for first, last in ends]
+        text = "".join(f"<{time:.1f} seconds>{patch}" for time in seconds)
+        return self._marked(text) if told.outer_marks else text
 
     def encode(self, pixels: Tensor) -> Vision:
         """Vision tower and merger, and the features of its inner layers."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Pixels
+from hhvad.mllm.weights import computes
 
 # How texts are padded: None leaves them as they are, and equal lengths run together.
 ENCODERS: dict[str, str | None] = {
@@ -33,7 +34,7 @@ class Encoder:
         self.info = info
 
     def __str__(self) -> str:
-        return f"{self.info.architecture}, {self.info.dtype} on {self.info.device}"
+        return f"{self.info.architecture}, {computes(self.info)}"
 
     def embed_frames(
         self, frames: NDArray[np.uint8], *, batch_size: int, progress: Progress = None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TASKS = {
     "capture": "hhvad.mllm.tasks.capture:Capture",
     "complete": "hhvad.mllm.tasks.complete:Complete",
+    "describe": "hhvad.mllm.tasks.describe:Describe",
     "embed": "hhvad.mllm.tasks.embed:Embed",
     "generate": "hhvad.mllm.tasks.generate:Generate",
 }
@@ -31,6 +32,13 @@ def find(name: str) -> Task[Any, Any]:
     module, _, member = known[name].partition(":")
     task: Task[Any, Any] = getattr(import_module(module), member)()
     return task
+
+
+def made_by(info: Any) -> dict[str, Any]:
+    """What the provenance of an artifact says of the loaded model that computed it."""
+    names = ("commit", "fingerprint", "architecture", "dtype", "torch", "transformers")
+    reason = {"dtype_reason": info.dtype_reason} if info.dtype_reason else {}
+    return {name: getattr(info, name) for name in names} | reason
 
 
 def check_can(model: Any, verb: str) -> None:

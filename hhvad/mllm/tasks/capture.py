@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from hhvad.errors import ArtifactError, HHVADError
-from hhvad.mllm.tasks import check_can
+from hhvad.mllm.tasks import check_can, made_by
 from hhvad.records import HeadId
 from hhvad.resident.wire import Message, Report
 
@@ -39,7 +39,12 @@ class CaptureEngine(Protocol):
         """architecture, layers, heads, head_dim, dtype, device, fingerprint."""
 
     def text(
-        self, prompt: str, n_frames: int, size: tuple[int, int] | None = None, system: str = ""
+        self,
+        prompt: str,
+        n_frames: int,
+        size: tuple[int, int] | None = None,
+        system: str = "",
+        told: Any = None,
     ) -> str:
         """The exact text that the model reads."""
 
@@ -51,6 +56,8 @@ class CaptureEngine(Protocol):
         system: str = "",
         heads: Sequence[HeadId] | None = None,
         batch_size: int | Literal["auto"] = "auto",
+        seconds: NDArray[np.float64] | None = None,
+        outer_marks: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[NDArray[np.float32]]:
         """Head features a prompt: [S, L, H, D], or [S, n, D] of `heads`."""
@@ -70,6 +77,8 @@ class Request:
     batch_size: int | Literal["auto"]
     model_name: str
     revision: str | None
+    probe: str | None = None  # of the video: its true times are told; else two frames per second
+    outer_marks: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,11 +91,34 @@ class Job:
     segments: NDArray[np.int64]  # [S, 2]
     shape: tuple[int, ...]  # of the frames, [S, F, H, W, 3]
     identity: Key  # of the frames file's content
+    seconds: NDArray[np.float64] | None  # [S, F], of each frame from its segment's start
 
     def key(self, prompt: str) -> Key:
         """What the features of this job under `prompt` depend on, for one loaded model."""
         asked = self.request
-        return (*self.identity, self.heads, asked.batch_size, asked.system, prompt)
+        return (
+            *self.identity, self.heads, asked.batch_size, asked.system, asked.outer_marks, prompt,
+        )  # fmt: skip
+
+
+def _seconds(
+    request: Request, indices: Any, segments: Any, provenance: dict[str, Any]
+) -> NDArray[np.float64] | None:
+    """When each frame [S, F] is shown, from the start of its segment, by the video's probe."""
+    if request.probe is None:
+        return None
+    import numpy as np
+
+    from hhvad.artifacts import probe
+
+    info = probe.read(request.probe)
+    if indices is None or info.frames != provenance["n_frames"]:
+        raise ArtifactError(
+            f"{request.frames}: its frames are not those of {request.probe}; delete it and rerun"
+        )
+    starts = info.times.all_seconds(segments[:, :1])
+    seconds: NDArray[np.float64] = np.round(info.times.all_seconds(indices) - starts, 3)
+    return seconds
 
 
 class Capture:
@@ -110,10 +142,12 @@ class Capture:
             missing += [name for name in _NEEDED if name not in provenance]
             shape = () if missing else file["frames"].shape
             segments: Any = None if missing else file["segments"][()]
+            indices: Any = file["indices"][()] if "indices" in file else None
         if missing:
             raise ArtifactError(f"{path}: {missing[0]!r} is absent; delete the file and rerun")
         if len(shape) != 5 or 0 in shape:
             raise ArtifactError(f"{path}: holds no frames (shape {list(shape)}); sample them again")
+        seconds = _seconds(request, indices, segments, provenance)
         found = path.stat()
         identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         heads = request.heads
@@ -123,7 +157,13 @@ class Capture:
             provenance=provenance,
             segments=segments,
             shape=shape,
-            identity=(str(path), *identity, repr(sorted(provenance.items()))),
+            identity=(
+                str(path),
+                *identity,
+                repr(sorted(provenance.items())),
+                None if seconds is None else seconds.tobytes(),
+            ),
+            seconds=seconds,
         )
 
     def knows(self, about: str) -> bool:
@@ -158,6 +198,8 @@ class Capture:
                     system=job.request.system,
                     heads=job.heads,
                     batch_size=job.request.batch_size,
+                    seconds=job.seconds,
+                    outer_marks=job.request.outer_marks,
                     progress=progress,
                 )
                 failure = None
@@ -189,11 +231,7 @@ class Capture:
             "video": given["video"],
             "model": asked.model_name,
             "revision": asked.revision,
-            "fingerprint": info.fingerprint,
-            "architecture": info.architecture,
-            "dtype": info.dtype,
-            "torch": info.torch,
-            "transformers": info.transformers,
+            **made_by(info),
             "prompt": asked.prompt_id,
             "prompt_text": asked.prompt,
             "system": asked.system,
@@ -204,6 +242,9 @@ class Capture:
             "fps": given["fps"],
             "n_frames": given["n_frames"],
         }
+        if info.tells_time:
+            times = "fixed" if job.seconds is None else "video"
+            provenance["told"] = {"times": times, "outer_marks": asked.outer_marks}
         artifacts.write(asked.out, "features", arrays, provenance)
         with self._lock:
             self._delivered.add(job.key(asked.prompt))
@@ -236,9 +277,15 @@ class Capture:
         return wanted
 
     def _text(self, engine: CaptureEngine, job: Job, prompt: str) -> str:
-        """The text that the model reads; rendered once, by the worker alone."""
+        """The text that the model reads of the first segment; rendered once, by the worker."""
         _, frames, height, width, _ = job.shape
-        asked = (prompt, frames, (height, width), job.request.system)
+        told = None
+        if engine.info.tells_time:
+            from hhvad.mllm.backbones import Told
+
+            first = () if job.seconds is None else tuple(job.seconds[0].tolist())
+            told = Told(first, job.request.outer_marks)
+        asked = (prompt, frames, (height, width), job.request.system, told)
         if asked not in self._texts:
             self._texts[asked] = engine.text(*asked)
         return self._texts[asked]

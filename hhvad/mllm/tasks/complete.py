@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hhvad.errors import ArtifactError
-from hhvad.mllm.tasks import check_can
+from hhvad.mllm.tasks import check_can, made_by
 from hhvad.resident.wire import Message, Report
 
 if TYPE_CHECKING:
@@ -94,9 +94,7 @@ class Complete:
             "made_from": job.provenance,
             "model": asked.model_name,
             "revision": asked.revision,
-            "fingerprint": info.fingerprint,
-            "architecture": info.architecture,
-            "dtype": info.dtype,
+            **made_by(info),
             "max_tokens": asked.max_tokens,
             "temperature": asked.temperature,
             "top_p": asked.top_p,

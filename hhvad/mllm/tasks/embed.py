@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hhvad.errors import ArtifactError
-from hhvad.mllm.tasks import check_can
+from hhvad.mllm.tasks import check_can, made_by
 from hhvad.resident.wire import Message, Report
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ class Embed:
             "field": asked.field,
             "model": asked.model_name,
             "revision": asked.revision,
-            "fingerprint": info.fingerprint,
-            "architecture": info.architecture,
-            "dtype": info.dtype,
+            **made_by(info),
             "batch_size": asked.batch_size,
         }
         hdf5.write(asked.out, "vectors", result, provenance)

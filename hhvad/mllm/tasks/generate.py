@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hhvad.errors import ArtifactError
-from hhvad.mllm.tasks import check_can
+from hhvad.mllm.tasks import check_can, made_by
 from hhvad.resident.wire import Message, Report
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ class Generate:
             "sampling": {name: given[name] for name in _SAMPLING},
             "model": asked.model_name,
             "revision": asked.revision,
-            "fingerprint": info.fingerprint,
-            "architecture": info.architecture,
-            "dtype": info.dtype,
+            **made_by(info),
             "prompt": asked.prompt_id,
             "prompt_text": asked.prompt,
             "system": asked.system,

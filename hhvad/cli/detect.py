@@ -1,0 +1,254 @@
+"""`hhvad detect`: judge video files with a finished detector, without sheet and Snakemake."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hhvad.artifacts.probe import Probe
+    from hhvad.methods.headhunt.detector import Detector
+    from hhvad.records import Video
+
+METHOD = "detect"  # the name under which files and page show the detector
+CHUNK = 128 * 2**20  # bytes of frames that are held at once
+PICTURES, WIDTH = 100, 160  # thumbnails
+
+
+def add_commands(commands: Any) -> None:
+    """Add detect."""
+    p = commands.add_parser(
+        "detect",
+        help="find the events of video files with a finished detector",
+        description="Score video files with a finished detector and print their events. The "
+        "folder gets scores, events (TSV, JSON, CSV), subtitles of the events (VTT) and a page to "
+        "look at. The scores are those of the workflow.",
+    )
+    p.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    p.add_argument(
+        "--detector",
+        default="demo",
+        metavar="FILE",
+        help="from pack-detector; demo (default) is that of the tiny model that comes with hhvad",
+    )
+    p.add_argument(
+        "--model",
+        metavar="PATH",
+        help="its checkpoint: a folder or hub id (default: the demo's, if that made the detector)",
+    )
+    p.add_argument("--device", default="auto", help="auto (default), cpu, cuda:0")
+    p.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads (default 2)")
+    p.add_argument(
+        "--timeout", type=float, default=3600.0, metavar="SECONDS", help="to decode one video"
+    )
+    p.add_argument("--out", type=Path, default=Path("detected"), metavar="DIR")
+    p.set_defaults(run=_detect)
+
+
+def _detect(arguments: Namespace) -> None:
+    from hhvad.errors import VideoError
+    from hhvad.files import write_json, write_tsv
+    from hhvad.methods.headhunt.detector import Detector
+    from hhvad.sheet import COLUMNS
+    from hhvad.viewer.page import build
+
+    demo = Path(__file__).parents[1] / "demo/detector.h5"
+    path = demo if arguments.detector == "demo" else Path(arguments.detector)
+    detector = Detector.read(path)
+    engine = _engine(arguments, path, detector)
+    out: Path = arguments.out
+    write_json(out / f"locator/{METHOD}.json", detector.locator.to_json())
+    judged: list[Video] = []
+    failed: list[VideoError] = []
+    for video in _videos(arguments.files):
+        try:
+            events = _judge(video, detector, engine, arguments)
+        except VideoError as error:
+            failed.append(error)
+            print(f"hhvad: error: {error}", file=sys.stderr)
+            continue
+        judged.append(video)
+        print(f"{video.path}: {len(events)} events")
+        for event in events:
+            clock = f"  {event['started_at']}" if event.get("started_at") else ""
+            print(
+                f"  {event['start_seconds']:.1f} s to {event['end_seconds']:.1f} s"
+                f"  score {event['peak_score']:.3f}{clock}"
+            )
+    if judged:
+        rows = [(video.video, video.path, "test", "", "", "") for video in judged]
+        write_tsv(out / "videos.tsv", COLUMNS, rows)
+        build(
+            judged,
+            results=out,
+            study=f"{len(judged)} videos",
+            methods=[METHOD],
+            video_root=Path(),
+            out=out / "index.html",
+        )
+        print(f"Events, videos and curves: {out / 'index.html'}")
+    if failed:
+        raise VideoError(f"{len(failed)} of {len(arguments.files)} files could not be judged")
+
+
+def _engine(arguments: Namespace, path: Path, detector: Detector) -> Any:
+    """The detector's model, loaded. Raises ConfigError where it is another than the detector's."""
+    from hhvad import checkpoint
+    from hhvad.errors import ConfigError
+
+    info = detector.provenance
+    model = arguments.model
+    if model is None:
+        if info.get("fingerprint") != checkpoint.stamp("demo"):
+            raise ConfigError(
+                f"{path}: was made with model {detector.model!r}; name its checkpoint by --model"
+            )
+        model = "demo"
+        if arguments.detector == "demo":
+            print(
+                "note: the demo's tiny model knows procedural street scenes alone: what it says "
+                "of other videos means nothing; --detector and --model take a real one",
+                file=sys.stderr,
+            )
+    from hhvad.mllm.load import load
+
+    engine = load(
+        checkpoint.resolve(model),
+        revision=info.get("revision"),
+        dtype=info.get("dtype", "auto"),
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    if engine.info.fingerprint != info.get("fingerprint"):
+        raise ConfigError(
+            f"--model {model}: its weights are not those that {path} was made with (fingerprint "
+            f"{engine.info.fingerprint}, the detector has {info.get('fingerprint')})"
+        )
+    return engine
+
+
+def _videos(files: Sequence[Path]) -> Iterator[Video]:
+    """The files as rows of a sheet, each once, with ids made from their names."""
+    import re
+
+    from hhvad.errors import SheetError
+    from hhvad.records import Video
+
+    taken: set[str] = set()
+    for file in dict.fromkeys(files):
+        if any(ord(char) < 32 for char in str(file)):
+            raise SheetError(f"{str(file)!r}: the name holds a control character; rename the file")
+        stem = re.sub(r"[^A-Za-z0-9._=#-]+", "_", file.stem).strip("._=#-") or "video"
+        stem = re.sub(r"\.{2,}", ".", stem)[:150]
+        name, number = stem, 2
+        while name.lower() in taken:
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name.lower())
+        yield Video(name, str(file), "test", None)
+
+
+def _judge(
+    video: Video, detector: Detector, engine: Any, arguments: Namespace
+) -> list[dict[str, Any]]:
+    """Write one video's probe, scores, events, subtitles and thumbnails; its events."""
+    from hhvad.artifacts import scores
+    from hhvad.cli.locate import localize_events
+    from hhvad.files import write_json, write_text
+    from hhvad.media import samplers
+    from hhvad.media.probe import probe, sample_thumbnails
+
+    out, name = arguments.out, video.video
+    info = probe(video.path, arguments.timeout)
+    write_json(out / f"probe/{name}.json", info.to_json(name))
+    values = _scores(video, info, detector, engine, arguments)
+    cuts = samplers.segments(info.frames, detector.sampling["segment_length"])
+    scores.write(out / f"scores/{METHOD}/{name}.tsv", _bounds(cuts), values)
+    paths = {
+        "scores": out / f"scores/{METHOD}/{name}.tsv",
+        "locator": out / f"locator/{METHOD}.json",
+        "probe": out / f"probe/{name}.json",
+        "out_scores": out / f"localization/{METHOD}/{name}.tsv",
+        "out_events": out / f"events/{METHOD}/{name}.tsv",
+        "out_json": out / f"events/{METHOD}/{name}.json",
+    }
+    events = localize_events(Namespace(video=name, method=METHOD, started=None, **paths))
+    write_text(out / f"subtitles/{name}.vtt", subtitles(events))
+    sample_thumbnails(
+        video.path,
+        info,
+        out / f"thumbnails/{name}.h5",
+        video=name,
+        count=PICTURES,
+        width=WIDTH,
+        timeout=arguments.timeout,
+    )
+    return events
+
+
+def _bounds(cuts: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.array(cuts, dtype=np.int64)
+
+
+def _scores(
+    video: Video, info: Probe, detector: Detector, engine: Any, arguments: Namespace
+) -> NDArray[np.float64]:
+    """The scores [T] of a video's segments; frames are held a chunk at a time."""
+    import numpy as np
+
+    from hhvad.media.probe import stream_segments
+
+    sampling = detector.sampling
+    shape = (sampling["frames_per_segment"], *sampling["size"], 3)
+    coming = stream_segments(
+        video.path,
+        info,
+        frames_per_segment=shape[0],
+        segment_length=sampling["segment_length"],
+        size=sampling["size"],
+        threads=arguments.threads,
+        timeout=arguments.timeout,
+    )
+    found: list[NDArray[np.float64]] = []
+    chunk: list[NDArray[np.uint8]] = []
+
+    def judge() -> None:
+        features = engine.capture(
+            np.stack(chunk),
+            [detector.prompt_text],
+            system=detector.system,
+            heads=list(detector.experts),
+        )
+        found.append(detector.score(features[0]))
+        chunk.clear()
+
+    for frames in coming:
+        chunk.append(frames)
+        if (len(chunk) + 1) * frames.nbytes > CHUNK:
+            judge()
+    if chunk:
+        judge()
+    return np.concatenate(found)
+
+
+def subtitles(events: Sequence[dict[str, Any]]) -> str:
+    """The events as WebVTT: players show them over the video."""
+    lines = ["WEBVTT", ""]
+    for event in events:
+        start, end = _vtt(event["start_seconds"]), _vtt(event["end_seconds"])
+        lines += [f"{start} --> {end}", f"anomaly, score {event['peak_score']:.3f}", ""]
+    return "\n".join(lines)
+
+
+def _vtt(seconds: float) -> str:
+    """A time as WebVTT writes it: hours, minutes, seconds, milliseconds."""
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"

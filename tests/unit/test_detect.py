@@ -1,0 +1,138 @@
+"""hhvad detect: its scores are those of the workflow's commands; mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from numbered import write_numbered
+
+import hhvad
+from hhvad.cli import detect, main
+from hhvad.files import read_json
+from hhvad.methods.headhunt.detector import Detector
+
+DETECTOR = Path(hhvad.__file__).parent / "demo/detector.h5"
+HOW = ["--device", "cpu", "--threads", "1"]
+
+
+def by_commands(path: Path, folder: Path) -> bytes:
+    """The score file that the rules' commands write of a video."""
+    made = Detector.read(DETECTOR)
+    probe, frames, heads = folder / "probe.json", folder / "frames.h5", folder / "heads.h5"
+    plan = [
+        "--view",
+        "segments",
+        "--frames-per-segment",
+        "8",
+        "--segment-length",
+        "48",
+        "--size",
+        "56",
+        "56",
+    ]
+    model = [
+        "--model",
+        "demo",
+        "--model-name",
+        "demo",
+        "--revision",
+        "",
+        "--dtype",
+        "float32",
+        "--batch-size",
+        "auto",
+        "--resident",
+        "no",
+        "--idle-timeout",
+        "5",
+    ]
+    model = ["--revision=" if word == "--revision" else word for word in model if word]
+    assert not main(
+        ["probe-video", "--video", "v", "--path", str(path), "--timeout=60", "--out", str(probe)]
+    )
+    assert not main(
+        [
+            "sample-frames",
+            "--video",
+            "v",
+            "--path",
+            str(path),
+            "--probe",
+            str(probe),
+            *plan,
+            "--threads=1",
+            "--timeout=60",
+            "--out",
+            str(frames),
+        ]
+    )
+    experts = " ".join(f"{head.layer},{head.head}" for head in made.experts)
+    assert not main(
+        [
+            "capture-heads",
+            "--frames",
+            str(frames),
+            *model,
+            *HOW,
+            "--prompt-id",
+            made.prompt,
+            "--prompt",
+            made.prompt_text,
+            f"--system={made.system}",
+            "--heads",
+            experts,
+            "--out",
+            str(heads),
+        ]
+    )
+    out = folder / "scores.tsv"
+    assert not main(
+        ["score-headhunt", "--features", str(heads), "--scorer", str(DETECTOR), "--out", str(out)]
+    )
+    return out.read_bytes()
+
+
+def test_scores_equal_the_workflows_whatever_the_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(detect, "CHUNK", 2 * 8 * 56 * 56 * 3)  # two segments
+    video = tmp_path / "a b.mp4"
+    write_numbered(video, 220)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    out = tmp_path / "out"
+    assert main(["detect", str(video), str(broken), *HOW, "--out", str(out)]) == 2
+    told = capsys.readouterr()
+    assert str(broken) in told.err
+    assert "1 of 2 files" in told.err
+    assert (out / "scores/detect/a_b.tsv").read_bytes() == by_commands(video, tmp_path)
+    events = read_json(out / "events/detect/a_b.json")["events"]
+    assert f"{video}: {len(events)} events" in told.out
+    assert (out / "subtitles/a_b.vtt").read_text().count(" --> ") == len(events)
+    for name in ("index.html", "events.csv", "events.json", "videos.tsv"):
+        assert (out / name).is_file()
+
+
+def test_subtitles() -> None:
+    event = {"start_seconds": 59.9996, "end_seconds": 3661.5, "peak_score": 0.25}
+    assert detect.subtitles([event]) == (
+        "WEBVTT\n\n00:01:00.000 --> 01:01:01.500\nanomaly, score 0.250\n"
+    )
+
+
+def test_ids_of_files() -> None:
+    files = [Path("a/x.mp4"), Path("b/X.mkv"), Path("a/x.mp4"), Path("-ü-.mp4")]
+    assert [video.video for video in detect._videos(files)] == ["x", "X-2", "video"]
+
+
+def test_the_demo_detector_is_of_the_demo_model() -> None:
+    from hhvad import checkpoint
+
+    assert Detector.read(DETECTOR).provenance["fingerprint"] == checkpoint.stamp("demo")
+
+
+def test_a_file_that_is_no_detector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "d.h5").write_bytes(b"nothing")
+    assert main(["detect", "x.mp4", "--detector", str(tmp_path / "d.h5")]) == 2
+    assert "d.h5" in capsys.readouterr().err
