@@ -110,6 +110,7 @@ def _sample_windows(arguments: Namespace) -> None:
     from hhvad.media.probe import sample_frames
 
     video = probe.read(arguments.probe)
+    wanted = _windows(arguments, video, "exact").wanted().tolist()
     sample_frames(
         arguments.path,
         video,
@@ -121,7 +122,8 @@ def _sample_windows(arguments: Namespace) -> None:
         size=arguments.size,
         threads=arguments.threads,
         timeout=arguments.timeout,
-        chosen=_windows(arguments, video, "exact").wanted().tolist(),
+        spans=[(frame, frame + 1) for frame in wanted],
+        picked=[(frame,) for frame in wanted],
     )
 
 

@@ -60,25 +60,11 @@ def report(
         left_out={"unlabelled": [video.video for video in videos if video.label is None]},
         notes=[
             *([] if locator.calibrated else [fixed]),
-            *_alarm_notes(locator, labelled, folders),
             *(answer_notes(answers, [video.video for video in labelled]) if answers else []),
+            *_alarm_notes(locator, labelled, folders),
         ],
     )
     return {"method": method, "locator": locator.to_json(), **result}
-
-
-def _alarm_notes(locator: Locator, labelled: Sequence[Video], folders: Folders) -> Iterator[str]:
-    """With which thresholds and settings the events were made, where these are not the usual."""
-    if locator.budget is not None:
-        yield (
-            f"each camera has a threshold of its own ({locator.how}); the tau above is that of an "
-            "unknown camera"
-        )
-    for video in labelled[:1]:
-        path = folders.events / f"{video.video}.json"
-        shown = read_json(path).get("alarms") if path.is_file() else None
-        if shown:
-            yield f"events are those that are shown: {shown}"
 
 
 # What is counted about texts of models in `ratings/{method}/{video}.json`, as a note says it.
@@ -104,6 +90,20 @@ def answer_notes(folder: Path, videos: Sequence[str]) -> list[str]:
         for key, said in _COUNTED.items()
         if counts[key]
     ]
+
+
+def _alarm_notes(locator: Locator, labelled: Sequence[Video], folders: Folders) -> Iterator[str]:
+    """With which thresholds and settings the events were made, where these are not the usual."""
+    if locator.budget is not None:
+        yield (
+            f"each camera has a threshold of its own ({locator.how}); the tau above is that of an "
+            "unknown camera"
+        )
+    for video in labelled[:1]:
+        path = folders.events / f"{video.video}.json"
+        shown = read_json(path).get("alarms") if path.is_file() else None
+        if shown:
+            yield f"events are those that are shown: {shown}"
 
 
 def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> evaluate.Scored:

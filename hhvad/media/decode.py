@@ -135,7 +135,6 @@ def sample(
     threads: int,
     spans: Sequence[Sequence[int]] = (),
     picked: Sequence[Sequence[int]] = (),
-    chosen: Sequence[int] = (),
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -144,10 +143,8 @@ def sample(
     from hhvad.media import samplers as sampling
 
     height, width = size
-    if view == "focus":
+    if spans:
         segments, indices = np.array(spans, np.int64), np.array(picked, np.int64)
-    elif chosen:
-        segments, indices = sampling.listed(chosen)
     else:
         segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
     provenance = {
@@ -167,7 +164,7 @@ def sample(
         artifacts.add_dataset(file, "segments", segments)
         shape = (len(segments), frames_per_segment, height, width, 3)
         target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
-        if view == "focus":  # spans overlap: their frames come in no order
+        if spans:  # they overlap: their frames come in no order
             order = np.argsort(indices, axis=None, kind="stable")  # the file is decoded once
             wanted = indices.ravel()[order].tolist()
             coming = _resized(path, info, wanted, size, threads)

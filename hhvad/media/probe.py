@@ -68,15 +68,13 @@ def sample_frames(
     timeout: float = 3600.0,
     spans: Sequence[Sequence[int]] = (),
     picked: Sequence[Sequence[int]] = (),
-    chosen: Sequence[int] = (),
 ) -> None:
     """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
     video: its id; size: height and width. spans [S, 2] and picked [S, frames_per_segment]: the
-    segments of view `focus`, which may overlap, and the frames of each. chosen: these frames,
-    increasing, each as a segment of its own, and not those of the view, whose name only labels the
-    artifact then. The file is decoded once, in order, never seeking back, and to its end. Where
-    decord fails, PyAV tries: it reads more, and where both fail, says why.
+    segments of views `focus` and `windows`, which may overlap, and the frames of each. The file is
+    decoded once, in order, never seeking back, and to its end. Where decord fails, PyAV tries: it
+    reads more, and where both fail, says why.
     Raises VideoError where `info` is of another file, where not all of its frames decode, and where
     `timeout` seconds are over; ArtifactError where `out` cannot be written. Then there is no file.
     """
@@ -94,7 +92,6 @@ def sample_frames(
         "threads": threads,
         "spans": [list(map(int, span)) for span in spans],
         "picked": [list(map(int, frames)) for frames in picked],
-        "chosen": list(chosen),
     }
     end = time.monotonic() + timeout
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -46,12 +46,6 @@ def but_last(start: int, end: int, count: int) -> NDArray[np.int64]:
 def whole(n_frames: int, length: int) -> list[Segment]:
     """One segment, the whole video."""
     return [Segment(0, n_frames)]
-
-
-def listed(frames: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Segments [S, 2] and frames [S, 1], as of `plan`, of chosen frames: each is a segment."""
-    indices = np.asarray(frames, dtype=np.int64)
-    return np.stack([indices, indices + 1], axis=1), indices[:, None]
 
 
 class View(NamedTuple):

@@ -30,7 +30,8 @@ def by_commands(path: Path, folder: Path) -> bytes:
         f" --frames-per-segment 8 --segment-length 48 --size 56 56 --timeout 60 --out {frames}",
         f"capture-heads --frames {frames} --model demo --model-name demo --revision ''"
         f" --dtype float32 --batch-size auto --device cpu --threads 1 --resident no"
-        f" --idle-timeout 5 --commit-file none --prompt-id {made.prompt} {quiet} --heads '{experts}' --out {heads}",
+        f" --idle-timeout 5 --commit-file none --prompt-id {made.prompt} {quiet}"
+        f" --heads '{experts}' --out {heads}",
         f"score-headhunt --features {heads} --scorer {DETECTOR} --out {out}",
     ):
         assert main(shlex.split(line)) == 0
