@@ -203,6 +203,7 @@ def _scores(
     """The scores [T] of a video's segments; frames are held a chunk at a time."""
     import numpy as np
 
+    from hhvad.media import samplers
     from hhvad.media.probe import stream_segments
 
     sampling = detector.sampling
@@ -216,16 +217,23 @@ def _scores(
         threads=arguments.threads,
         timeout=arguments.timeout,
     )
+    segments, indices = samplers.plan(info.frames, "segments", shape[0], sampling["segment_length"])
+    starts = info.times.all_seconds(segments[:, :1])
+    seconds = np.round(info.times.all_seconds(indices) - starts, 3)
+    done = 0
     found: list[NDArray[np.float64]] = []
     chunk: list[NDArray[np.uint8]] = []
 
     def judge() -> None:
+        nonlocal done
         features = engine.capture(
             np.stack(chunk),
             [detector.prompt_text],
             system=detector.system,
             heads=list(detector.experts),
+            seconds=seconds[done : done + len(chunk)],
         )
+        done += len(chunk)
         found.append(detector.score(features[0]))
         chunk.clear()
 
