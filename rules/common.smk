@@ -87,7 +87,9 @@ def video_bytes(wildcards):
 def start_of(name):
     """When a video's recording started, where its file name says so; else None."""
     pattern = STUDY.config.start_pattern
-    return start_in_name(Path(STUDY.videos[name].path).name, pattern) if pattern else None
+    return (
+        start_in_name(Path(STUDY.videos[name].path).name, pattern) if pattern else None
+    )
 
 
 def started_flag(wildcards):

@@ -94,6 +94,7 @@ def test_the_command_gives_the_same_bytes_again_and_others_for_another_seed(fold
     command += ["--model", str(folder), "--model-name", "tiny", "--dtype", "auto"]
     command += ["--device", "cpu", "--batch-size", "2", "--threads", "1", "--resident", "no"]
     command += ["--idle-timeout", "30", "--max-tokens", "6", "--temperature", "1", "--top-p", "1"]
+    command += ["--commit-file", ""]
     found = []
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         out = tmp_path / f"{name}.jsonl"
