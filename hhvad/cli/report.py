@@ -91,10 +91,10 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
     from hhvad.errors import SheetError
     from hhvad.figures import plots
     from hhvad.files import read_json
-    from hhvad.localization import locator
+    from hhvad.localization import locator, locator_file
 
     result = read_json(arguments.metrics)
-    settings = locator.Locator(**result["locator"])
+    settings = locator_file.from_json(result["locator"], arguments.metrics)
     values, counts = [], []
     for video in sheet.read(arguments.sheet):
         if video.split != "test" or video.events is None:

@@ -11,6 +11,9 @@ from hhvad.files import read_json
 from hhvad.localization.budget import Thresholds
 from hhvad.localization.locator import Locator
 
+# Keys that came later, and what files without them mean.
+_LATER = {"passes": 1, "tail": "keep", "budget": None}
+
 
 def read(path: str | Path) -> Locator:
     """The locator of a method. Raises ArtifactError where the file is absent or not a locator."""
@@ -22,9 +25,12 @@ def from_json(data: Any, path: str | Path) -> Locator:
 
     Raises ArtifactError where it is not a locator.
     """
-    names = {field.name for field in fields(Locator)} - {"budget"}
-    if not isinstance(data, dict) or set(data) - {"budget"} != names:
+    names = {field.name for field in fields(Locator)}
+    if not isinstance(data, dict) or not names - set(_LATER) <= set(data):
         raise ArtifactError(f"{path}: a locator has {', '.join(sorted(names))}; delete it, rerun")
+    if unknown := sorted(set(data) - names):
+        raise ArtifactError(f"{path}: made by another hhvad: a locator has no {unknown[0]!r}")
+    data = _LATER | data
     numbers = [data[name] for name in ("sigma", "tau", "passes")]
     numbers += [] if data["f1"] is None else [data["f1"]]
     if (
@@ -36,7 +42,7 @@ def from_json(data: Any, path: str | Path) -> Locator:
     ):
         raise ArtifactError(f"{path}: a value has the wrong type; delete the file and rerun")
     try:
-        budget = Thresholds.from_json(data["budget"]) if "budget" in data else None
+        budget = None if data["budget"] is None else Thresholds.from_json(data["budget"])
     except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
         raise ArtifactError(f"{path}: its budget is damaged ({error}); delete it, rerun") from error
     try:

@@ -11,11 +11,11 @@ Config and safetensors are read and nothing else: no code of the checkpoint runs
 from __future__ import annotations
 
 import json
-import pickle  # nosec B403: for the name of an error; nothing is unpickled
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # nosec B403: an error's name; nothing is unpickled
 from typing import Any
 
 import torch
@@ -110,7 +110,7 @@ def convert_scorer(source: Path, out: Path) -> int:
     """
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
-    except (OSError, LookupError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, LookupError, RuntimeError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source}: cannot be read as plain tensors ({reason})") from error
     for key in ("state_dict", "model"):

@@ -6,7 +6,7 @@ HHVAD_TEST_LIGHT: the commands of rules whose environment is envs/light.yaml, by
 import os
 import sys
 
-HEAVY = {"torch", "transformers", "tokenizers", "safetensors", "jinja2", "snakemake"}
+HEAVY = {"torch", "transformers", "tokenizers", "jinja2", "snakemake"}
 
 
 class _Absent:

@@ -19,7 +19,7 @@ from hhvad.workflow import hhvad_in_environments
 
 # Snakemake runs the jobs from an environment of its own; the light jobs run no model.
 OF_THE_DRIVER = {"snakemake", "snakemake-executor-plugin-slurm"}
-OF_MODELS = {"torch", "transformers", "tokenizers", "safetensors", "jinja2"}
+OF_MODELS = {"torch", "transformers", "tokenizers", "jinja2"}
 LEFT_OUT = {"light": OF_THE_DRIVER | OF_MODELS, "gpu": OF_THE_DRIVER}
 
 

@@ -16,7 +16,7 @@ from hhvad.cli import STAGES, build_parser, main
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hhvad"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = {"torch", "transformers", "tokenizers", "safetensors"}
+HEAVY = {"torch", "transformers", "tokenizers"}
 TORCH_ELSEWHERE = {
     PACKAGE / "media/resize.py",
     *(PACKAGE / f"demo/{name}.py" for name in ("course", "tiny", "train_clip", "train_llm")),
@@ -38,10 +38,12 @@ def imports(path: Path, everywhere: bool) -> set[str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_mllm_imports_torch(path):
-    roots = {name.split(".")[0] for name in imports(path, everywhere=True)}
+    names = imports(path, everywhere=True)
+    roots = {name.split(".")[0] for name in names}
     allowed = path.is_relative_to(PACKAGE / "mllm") or path in TORCH_ELSEWHERE
     if not allowed:
         assert not roots & HEAVY
+        assert "safetensors.torch" not in names
 
 
 ARRAYS_ONLY = [
@@ -80,6 +82,8 @@ def test_nothing_dangerous_is_written():
     for path in MODULES:
         for number, line in enumerate(path.read_text().splitlines(), start=1):
             code = line.split("#")[0]
+            if "UnpicklingError" in code or "weights_only=True" in code:
+                continue
             if '"""' in code or not forbidden.search(code):
                 continue
             pytest.fail(f"{path}:{number}: {line}")

@@ -227,7 +227,8 @@ def test_plot_curves_steps_through_every_threshold(scored, tmp_path, capsys):
     row = (name, str(path), "test", "anomaly", "", f"{happening.start}-{happening.end}")
     write_tsv(sheet, columns, [row])
     number = {"value": 0.75, "low": 0.5, "high": 1.0}
-    metrics = {"metrics": {"auc": number, "ap_step": {**number, "low": None}}}
+    values = {"auc": number, "ap_step": {**number, "low": None}}
+    metrics = {"metrics": values, "locator": Locator(0.5, 0.5).to_json()}
     write_json(tmp_path / "metrics.json", metrics)
     command = [
         "plot-curves", "--sheet", str(sheet), "--scores-folder", str(tmp_path),

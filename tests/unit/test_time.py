@@ -143,7 +143,7 @@ def test_a_probe_file_keeps_the_times(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 1}, "schema_version is 1, not 2"),
+        ({"schema_version": 1}, "schema_version is 1, not 3"),
         ({"schema_version": None}, "schema_version is None"),
         ({"times": {"rate": "30"}}, "start is absent"),
         ({"times": {"rate": "0/0", "start": "0"}}, "Fraction"),
