@@ -28,7 +28,8 @@ def by_commands(path: Path, folder: Path) -> bytes:
         f"probe-video --video v --path {path} --timeout 60 --out {probe}",
         f"sample-frames --video v --path {path} --probe {probe} --view segments --threads 1"
         f" --frames-per-segment 8 --segment-length 48 --size 56 56 --timeout 60 --out {frames}",
-        f"capture-heads --frames {frames} --probe {probe} --times video --outer-marks no --model demo --model-name demo --revision ''"
+        f"capture-heads --frames {frames} --probe {probe} --times video --outer-marks no"
+        " --model demo --model-name demo --revision ''"
         f" --dtype float32 --batch-size auto --device cpu --threads 1 --resident no"
         f" --idle-timeout 5 --commit-file none --prompt-id {made.prompt} {quiet}"
         f" --heads '{experts}' --out {heads}",
