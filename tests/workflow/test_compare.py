@@ -8,6 +8,7 @@ import pytest
 import yaml
 from study import Study, make_study
 
+from hhvad.evaluation import compare
 from hhvad.files import read_json, read_tsv
 
 MOTIONS = {
@@ -55,7 +56,7 @@ def test_a_run_of_two_methods_ends_in_a_comparison(ran: Study):
         own = read_json(ran.folder / f"results/demo/metrics/{one['name']}.json")
         assert one["metrics"]["auc"] == own["metrics"]["auc"]
     kinds = [row["kind"] for row in read_tsv(folder / "methods.tsv")]
-    assert kinds.count("difference") == len(result["metrics"])
+    assert kinds.count("difference") == len(compare.SHARES)
     shown = (ran.folder / "results/demo/viewer/data/metrics.js").read_text()
     assert '"comparison"' in shown
 
