@@ -135,8 +135,7 @@ def _engine(arguments: Namespace, path: Path, detector: Detector) -> Any:
 
 def _videos(files: Sequence[Path]) -> Iterator[Video]:
     """The files as rows of a sheet, each once, with ids made from their names."""
-    import re
-
+    from hhvad.datasets.folder import new_id
     from hhvad.errors import SheetError
     from hhvad.records import Video
 
@@ -144,13 +143,7 @@ def _videos(files: Sequence[Path]) -> Iterator[Video]:
     for file in dict.fromkeys(files):
         if any(ord(char) < 32 for char in str(file)):
             raise SheetError(f"{str(file)!r}: the name holds a control character; rename the file")
-        stem = re.sub(r"[^A-Za-z0-9._=#-]+", "_", file.stem).strip("._=#-") or "video"
-        stem = re.sub(r"\.{2,}", ".", stem)[:150]
-        name, number = stem, 2
-        while name.lower() in taken:
-            name, number = f"{stem}-{number}", number + 1
-        taken.add(name.lower())
-        yield Video(name, str(file), "test", None)
+        yield Video(new_id(Path(file.name), taken), str(file), "test", None)
 
 
 def _judge(
@@ -218,8 +211,7 @@ def _scores(
         timeout=arguments.timeout,
     )
     segments, indices = samplers.plan(info.frames, "segments", shape[0], sampling["segment_length"])
-    starts = info.times.all_seconds(segments[:, :1])
-    seconds = np.round(info.times.all_seconds(indices) - starts, 3)
+    seconds = info.times.in_segments(indices, segments)
     done = 0
     found: list[NDArray[np.float64]] = []
     chunk: list[NDArray[np.uint8]] = []

@@ -140,6 +140,11 @@ class FrameTimes:
         inside = np.clip(index, 0, self.count)
         return np.asarray(self._starts[inside] + (index - inside) / float(self.rate))
 
+    def in_segments(self, frames: ArrayLike, segments: ArrayLike) -> Floats:
+        """When frames [S, F] are shown, in seconds to a ms from the starts of segments [S, 2]."""
+        starts = self.all_seconds(np.asarray(segments)[:, :1])
+        return np.asarray(np.round(self.all_seconds(frames) - starts, 3))
+
     def all_frames(self, seconds: ArrayLike) -> Ints:
         """`frame` of each of an array of times, of any shape."""
         time = np.asarray(seconds, dtype=np.float64)

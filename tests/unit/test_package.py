@@ -76,14 +76,13 @@ def test_a_light_start_imports_nothing_heavy():
 
 def test_nothing_dangerous_is_written():
     forbidden = re.compile(
-        r"\bpickle\b(?!s)|\bjoblib\b|(?<![.\w])eval\(|(?<![.\w])exec\(|torch\.load|trust_remote_code=True"
+        r"\bpickle\b(?!s| import UnpicklingError)|\bjoblib\b|(?<![.\w])eval\(|(?<![.\w])exec\("
+        r"|torch\.load\((?!.*weights_only=True)|trust_remote_code=True"
         r"|yaml\.load\((?!.*UniqueKeys)|shell=True|os\.system"
     )
     for path in MODULES:
         for number, line in enumerate(path.read_text().splitlines(), start=1):
             code = line.split("#")[0]
-            if "UnpicklingError" in code or "weights_only=True" in code:
-                continue
             if '"""' in code or not forbidden.search(code):
                 continue
             pytest.fail(f"{path}:{number}: {line}")

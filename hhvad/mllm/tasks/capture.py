@@ -107,7 +107,6 @@ def _seconds(
     """When each frame [S, F] is shown, from the start of its segment, by the video's probe."""
     if request.probe is None:
         return None
-    import numpy as np
 
     from hhvad.artifacts import probe
 
@@ -116,9 +115,7 @@ def _seconds(
         raise ArtifactError(
             f"{request.frames}: its frames are not those of {request.probe}; delete it and rerun"
         )
-    starts = info.times.all_seconds(segments[:, :1])
-    seconds: NDArray[np.float64] = np.round(info.times.all_seconds(indices) - starts, 3)
-    return seconds
+    return info.times.in_segments(indices, segments)
 
 
 class Capture:
