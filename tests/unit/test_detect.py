@@ -71,7 +71,7 @@ def test_subtitles() -> None:
 
 def test_ids_of_files() -> None:
     files = [Path("a/x.mp4"), Path("b/X.mkv"), Path("a/x.mp4"), Path("-ü-.mp4")]
-    assert [video.video for video in detect._videos(files)] == ["x", "X-2", "video"]
+    assert [video.video for video in detect._videos(files)] == ["x", "X-2", "u"]
 
 
 def test_the_demo_detector_is_of_the_demo_model() -> None:
