@@ -31,10 +31,10 @@ KINDS = {
     "edge": "the value is exactly 0 or 1: that end, and the farther one of the bootstrap's other "
     "end and Clopper and Pearson's for as many videos as the rarer class has",
     "near-edge": "the value is 0 or 1 when some video is left out, or one video alone makes more "
-    f"than {MOST_OF_VARIANCE:g} of the jackknife's variance and its interval is the wider one: what "
-    "the value lacks hangs on that video. The farther ends of the bootstrap's interval and of Clopper and "
-    "Pearson's for one such video among as many as the rarer class has, moved to the value on the "
-    "logit scale",
+    f"than {MOST_OF_VARIANCE:g} of the jackknife's variance and its interval is the wider one: "
+    "what the value lacks hangs on that video. The farther ends of the bootstrap's interval and of "
+    "Clopper and Pearson's for one such video among as many as the rarer class has, moved to the "
+    "value on the logit scale",
     "bootstrap": "the middle 95 % of resamples of the videos: the metric is not a share, or it is "
     "undefined when some video is left out",
     "none": "no interval: the value is undefined, a class that the metric needs has fewer than two "
