@@ -41,6 +41,8 @@ KINDS = {
     "videos, nothing varies between the videos, or a bootstrap is needed and was not made",
 }
 
+RESAMPLED = ("edge", "near-edge", "bootstrap")  # the kinds that the bootstrap has a part in
+
 
 class Interval(NamedTuple):
     """The ends of an interval, None where there is none, and its kind: one of KINDS."""
