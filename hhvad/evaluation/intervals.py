@@ -78,7 +78,8 @@ def choose(
     side = hangs_on_one(without) if share else None
     if side is not None:
         ends = farther(near_edge(value, side, fewest, level), drawn)
-        if found is None or ends[1] - ends[0] < found[1] - found[0]:
+        narrower = found and not np.isnan(drawn).any() and ends[1] - ends[0] < found[1] - found[0]
+        if found is None or narrower:
             return Interval(*ends, "near-edge")
     if found is not None:
         return Interval(*found, "jackknife")
