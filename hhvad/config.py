@@ -101,6 +101,11 @@ class Sampling(Section):
         (448, 448),
         description="Height and width that frames are resized to; InternVL3 wants 448 x 448.",
     )
+    on_damage: Literal["fail", "skip-to-keyframe"] = Field(
+        "fail",
+        description="What becomes of a damaged video: it fails, or the frames from the damage to "
+        "the next key frame get no score and the rest counts (docs/video.md).",
+    )
     threads: Count = Field(2, description="CPU threads that decode a video.")
     timeout: Annotated[float, Field(gt=0, le=1e6)] = Field(
         3600, description="Seconds after which decoding one video counts as hung."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hhvad import checkpoint, registry, sheet
-from hhvad.config import Config, Describe, Model, Prompts, parse, read_yaml
+from hhvad.config import Config, Describe, Model, Prompts, Sampling, parse, read_yaml
 from hhvad.errors import ConfigError, SheetError
 from hhvad.files import digest
 from hhvad.localization.locator import shortest_event
@@ -565,6 +565,12 @@ def sheet_path(path: str | Path) -> Path:
     if not isinstance(data, dict) or not isinstance(data.get("videos"), str):
         raise ConfigError(f"{path}: key 'videos' is required; it names the sample sheet")
     return Path(data["videos"])
+
+
+def on_damage_of(path: str | Path) -> str:
+    """What becomes of damaged videos, as a config file says; nothing else of it is checked."""
+    sampling = (read_yaml(path) or {}).get("sampling") or {}
+    return parse(Sampling, sampling, str(path), ("sampling",)).on_damage
 
 
 def _method(name: str, entry: Mapping[str, Any], source: str) -> Method:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from hhvad.artifacts import probe
 from hhvad.files import read_json
 from hhvad.localization import locator, locator_file
 from hhvad.study import Study
@@ -73,6 +74,18 @@ def _counts(study: Study, method: str) -> tuple[int, int, int]:
     return sum(map(len, found.values())), sum(map(bool, found.values())), len(found)
 
 
+def _damage(study: Study, judged: Iterable[str]) -> Iterator[Text]:
+    """How much of the judged videos is damaged."""
+    paths = [study.results / f"probe/{name}.json" for name in judged]
+    damaged = [probe.read(path) for path in paths if probe.has_damage(path)]
+    if damaged:
+        lost = sum(end - start for one in damaged for start, end in one.damaged_seconds())
+        total = sum(one.seconds(one.frames) for one in damaged)
+        yield Text(
+            f"Damaged and not judged: {lost:.1f} s of {total:.1f} s in {len(damaged)} videos"
+        )
+
+
 def _events(study: Study, method: str) -> Iterator[Table | Text]:
     """The events of one method, the highest peak first; what was not judged; how it was cut."""
     found = _found(study, method)
@@ -88,6 +101,7 @@ def _events(study: Study, method: str) -> Iterator[Table | Text]:
         yield table
     if len(events) > SHOWN:
         yield Text(f"and {len(events) - SHOWN} more, in {study.results / 'events' / method}")
+    yield from _damage(study, found)
     missing = [name for name in study.split("test") if name not in found]
     if missing:
         yield Text(f"not judged: {len(missing)} videos, the first is {missing[0]}")

@@ -10,7 +10,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from hhvad import checkpoint
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
-from hhvad.artifacts.probe import PROBE_VERSION
+from hhvad.artifacts.probe import PROBE_VERSION, has_damage
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
 from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
@@ -82,6 +82,16 @@ def video_bytes(wildcards):
     if STUDY.is_demo(video) or not Path(video.path).is_file():
         return None
     return os.stat(video.path).st_size
+
+
+def probe_version(wildcards):
+    """What makes another probe of the same file.
+
+    Only a probe that lists damage depends on `on_damage`; one that failed is made again anyway.
+    """
+    probe = STUDY.results / f"probe/{wildcards.video}.json"
+    refused = SAMPLING.on_damage == "fail" and has_damage(probe)
+    return f"{PROBE_VERSION}, whole" if refused else PROBE_VERSION
 
 
 def start_of(name):
@@ -211,6 +221,11 @@ def commit_file(model):
 def time_limit(wildcards, output):
     """Seconds after which a decoder that hangs is ended."""
     return SAMPLING.timeout
+
+
+def on_damage(wildcards, output):
+    """What becomes of a damaged video; probe_version says what that makes stale."""
+    return SAMPLING.on_damage
 
 
 def batch_size_of_captures(wildcards, output):

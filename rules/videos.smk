@@ -19,12 +19,14 @@ rule probe_video:
     params:
         path=video_path,
         size=video_bytes,
-        schema=PROBE_VERSION,
+        schema=probe_version,
+        on_damage=on_damage,
         timeout=time_limit,
     shell:
         "hhvad probe-video"
         " --video {wildcards.video:q}"
         " --path {params.path:q}"
+        " --on-damage {params.on_damage}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
 

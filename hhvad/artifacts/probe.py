@@ -12,10 +12,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hhvad.artifacts.ranges import outside
 from hhvad.errors import ArtifactError
 from hhvad.files import read_json
 from hhvad.media.time import FrameTimes
 
+SKIP = "skip-to-keyframe"  # what becomes of a damaged video; otherwise it fails
 PROBE_VERSION = 3  # raised when the same file gives another probe: rule probe_video carries it
 
 
@@ -29,6 +34,8 @@ class Probe:
     pixel_aspect: width to height of a pixel of the upright picture, as in "4/3"; "1" is square.
     bytes, fingerprint: the file's size, and a digest of its size and its two ends.
     started: when frame 0 was recorded, in UTC as ISO 8601; None where that is not known.
+    damaged: frames [start, end) that are lost, in order, where the rest of the video counts. They
+    have numbers and times, so that those of the other frames are as if nothing were lost.
     """
 
     fps: float
@@ -46,6 +53,7 @@ class Probe:
     fingerprint: str
     started: str | None
     times: FrameTimes
+    damaged: tuple[tuple[int, int], ...] = ()
 
     def seconds(self, frame: int) -> float:
         """When a frame starts to be shown, in seconds; `frames` gives the end of the video."""
@@ -54,6 +62,15 @@ class Probe:
     def frame(self, seconds: float) -> int:
         """The frame whose start is nearest to a time in seconds."""
         return self.times.frame(seconds)
+
+    def undamaged(self) -> NDArray[np.int64]:
+        """The frames that are not damaged, in order."""
+        return outside(self.frames, self.damaged)
+
+    def damaged_seconds(self) -> list[list[float]]:
+        """From when to when damaged frames would be shown, in seconds to a ms."""
+        spans = self.times.all_seconds(self.damaged).reshape(-1, 2)
+        return [[float(start), float(end)] for start, end in spans.round(3).tolist()]
 
     def clock(self, seconds: float) -> str | None:
         """The wall clock that many seconds into the video, in UTC as ISO 8601; None: not known."""
@@ -64,28 +81,46 @@ class Probe:
 
     def to_json(self, video: str) -> dict[str, Any]:
         """The content of a probe file."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
+        names = (field.name for field in fields(self) if field.name != "damaged")
+        values = {name: getattr(self, name) for name in names}
+        data = {
             "schema_version": PROBE_VERSION,
             "video": video,
             **values,
             "times": self.times.to_json(),
         }
+        if self.damaged:
+            data["damaged"] = [list(span) for span in self.damaged]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Probe:
         """The inverse of `to_json`. Raises KeyError, TypeError, ValueError, ZeroDivisionError."""
         if data["schema_version"] != PROBE_VERSION:
             raise ValueError(f"schema_version is {data['schema_version']}, not {PROBE_VERSION}")
-        given = {field.name: data[field.name] for field in fields(cls)}
-        for field in fields(cls):
+        required = [field for field in fields(cls) if field.name != "damaged"]
+        given = {field.name: data[field.name] for field in required}
+        for field in required:
             if not isinstance(given[field.name], _KINDS[str(field.type)]):
                 raise TypeError(f"{field.name} is {given[field.name]!r}")
         if Fraction(given["fps_fraction"]) <= 0 or given["frames"] < 1:
             raise ValueError(f"fps is {given['fps_fraction']}, frames {given['frames']}")
         if given["started"]:
             datetime.fromisoformat(given["started"])
-        return cls(**given | {"times": FrameTimes.from_json(given["times"], given["frames"])})
+        times = FrameTimes.from_json(given["times"], given["frames"])
+        damaged = _ranges(data.get("damaged", []), given["frames"])
+        return cls(**given | {"times": times, "damaged": damaged})
+
+
+def _ranges(spans: Any, frames: int) -> tuple[tuple[int, int], ...]:
+    """Ranges of frames from JSON: in order, apart from each other, not all frames of the video."""
+    found = tuple((int(start), int(end)) for start, end in spans)
+    edges = [edge for span in found for edge in span]
+    if edges != sorted(set(edges)) or (edges and not 0 <= edges[0] < edges[-1] <= frames):
+        raise ValueError(f"damaged is {spans}")
+    if found == ((0, frames),):
+        raise ValueError("all its frames are damaged")
+    return found
 
 
 _KINDS: dict[str, Any] = {
@@ -96,6 +131,14 @@ _KINDS: dict[str, Any] = {
     "bool": bool,
     "FrameTimes": dict,
 }
+
+
+def has_damage(path: str | Path) -> bool:
+    """Whether a file is a probe that lists damaged frames; quick, for thousands of files."""
+    try:
+        return '"damaged":' in Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def read(path: str | Path) -> Probe:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hhvad.artifacts.ranges import Ranges, touches
 from hhvad.errors import AnnotationError, ArtifactError
 from hhvad.files import read_text, write_tsv
 
@@ -95,22 +96,36 @@ def _numbers(path: str | Path, column: list[str]) -> Floats:
         raise AnnotationError(f"{path}: a score is not a number: {error}") from error
 
 
+def gaps(bounds: Ints, n_frames: int) -> list[tuple[int, int]]:
+    """The stretches [start, end) of a video's frames without a score; bounds [T, 2] in order."""
+    edges = np.concatenate([[0], bounds.ravel(), [n_frames]]).reshape(-1, 2)
+    return [(start, end) for start, end in edges.tolist() if start < end]
+
+
 def check(
-    where: str, segments: Segments, n_frames: int, *, allow_missing: bool = False
+    where: str,
+    segments: Segments,
+    n_frames: int,
+    *,
+    allow_missing: bool = False,
+    damaged: Ranges = (),
 ) -> tuple[Segments, dict[str, int]]:
     """The segments in order, each frame of the video scored once; and what was let pass, in frames.
 
     where: file and video, opens every message. Raises AnnotationError for a segment that is empty,
     negative or overlaps another, for a score outside [0, 1], and, unless allow_missing, for frames
     without a score or with NaN, and for segments past the end of the video. With allow_missing
-    such frames are left out and counted.
+    such frames are left out and counted. damaged: frames [start, end) that have no score; a stretch
+    without one that touches them is let pass.
     """
     order = np.argsort(segments.bounds[:, 0], kind="stable")
     bounds, scores = segments.bounds[order], segments.scores[order]
+    is_damaged = [touches(start, end, damaged) for start, end in bounds.tolist()]
     for what, rows in (
         ("is empty or negative", (bounds[:, 0] < 0) | (bounds[:, 1] <= bounds[:, 0])),
         ("overlaps the one before it", np.append(False, bounds[1:, 0] < bounds[:-1, 1])),
         ("has a score outside [0, 1]", (scores < 0) | (scores > 1)),
+        ("scores damaged frames", np.array(is_damaged)),
     ):
         if rows.any():
             raise AnnotationError(f"{_name(where, bounds, scores, rows)} {what}; correct it")
@@ -130,11 +145,11 @@ def check(
     not_finite = int((bounds[bad, 1] - bounds[bad, 0]).sum())
     bounds, scores = bounds[kept], scores[kept]
     missing = n_frames - int((bounds[:, 1] - bounds[:, 0]).sum()) - not_finite
-    if missing and not allow_missing:
-        reached = np.concatenate(([0], bounds[:, 1]))
-        first = int(reached[np.argmax(np.append(bounds[:, 0], n_frames) > reached)])
+    unknown = [gap for gap in gaps(bounds, n_frames) if not touches(*gap, damaged)]
+    if unknown and not allow_missing:
+        count = sum(end - start for start, end in unknown)
         raise AnnotationError(
-            f"{where}: {missing} of {n_frames} frames have no score, the first is {first}; "
+            f"{where}: {count} of {n_frames} frames have no score, the first is {unknown[0][0]}; "
             "score them, or leave them out with --allow-missing"
         )
     passed = {

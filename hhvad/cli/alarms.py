@@ -139,7 +139,7 @@ def _reference(
     import numpy as np
 
     from hhvad.artifacts import probe
-    from hhvad.cli.locate import require_end, with_start
+    from hhvad.cli.locate import require_fit, with_start
     from hhvad.errors import ConfigError
     from hhvad.localization import alarms
     from hhvad.localization.budget import Footage
@@ -166,7 +166,7 @@ def _reference(
             started = arguments.started[i] if arguments.started else "unknown"
             info = probe.read(arguments.probes[i])
             info = with_start(info, None if started == "unknown" else started)
-            require_end(path, found.bounds, arguments.probes[i], info.frames)
+            require_fit(path, found.bounds, arguments.probes[i], info)
             if arguments.by == "hour-of-day" and info.started is None:
                 raise ConfigError(
                     f"{arguments.probes[i]}: the wall clock of this video is not known, which "
@@ -203,13 +203,13 @@ def _videos(path: str) -> dict[str, Segments]:
 
 def _localize_alarms(arguments: Namespace) -> None:
     from hhvad.artifacts import probe, scores
-    from hhvad.cli.locate import require_end, with_start, write_localization
+    from hhvad.cli.locate import require_fit, with_start, write_localization
     from hhvad.localization import alarms, locator_file
 
     settings = locator_file.read(arguments.locator)
     found = scores.read(arguments.scores)
     info = with_start(probe.read(arguments.probe), arguments.started)
-    require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
+    require_fit(arguments.scores, found.bounds, arguments.probe, info)
     camera = arguments.camera
     hours = alarms.hours_of_day(found.bounds, info) if info.started else None
     ignored = alarms.parse_hours(arguments.ignore_hours, "--ignore-hours")

@@ -75,7 +75,8 @@ def _score_vectors(arguments: Namespace) -> None:
     file = hdf5.read(arguments.vectors, "vectors", ("vectors", "indices"))
     if file.provenance.get("kind") != "class":
         raise ArtifactError(f"{arguments.vectors}: no class vectors; delete it and rerun")
-    bounds = segments(probe.read(arguments.probe).frames, arguments.stride)
+    video = probe.read(arguments.probe)
+    bounds = segments(video.frames, arguments.stride, video.damaged)
     vectors = file["vectors"][rows_of(bounds[:, 0], file["indices"])]
     found = network.score(network.read(arguments.weights), vectors)
     scores.write(arguments.out, bounds, np.clip(found.astype(np.float64), 0, 1))

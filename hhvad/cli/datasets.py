@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,7 @@ def add_commands(commands: Any) -> None:
     where = add.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", metavar="YAML", help="the study, whose sheet it is")
     where.add_argument("--sheet", metavar="TSV")
-    add.add_argument("--timeout", type=float, default=60.0, help="seconds to probe one file")
-    _add_settle(add)
+    _add_probing(add, on_damage=None)
     add.set_defaults(run=_add_videos)
 
 
@@ -165,11 +165,16 @@ def _add_folder(kinds: Any) -> None:
     )
     p.add_argument("folder", metavar="DIR")
     p.add_argument("--out", required=True, metavar="TSV")
-    _add_settle(p)
+    _add_probing(p, on_damage="fail")
     p.set_defaults(run=_make_folder)
 
 
-def _add_settle(parser: Any) -> None:
+def _add_probing(parser: Any, on_damage: str | None) -> None:
+    """The options of commands that look at files before they become rows."""
+    from hhvad.cli.videos import add_on_damage
+
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds to probe one file")
+    add_on_damage(parser, on_damage)
     parser.add_argument(
         "--settle",
         type=float,
@@ -265,7 +270,13 @@ def _make_folder(arguments: Namespace) -> None:
     from hhvad.errors import SheetError
 
     there = sheet.read_rows(arguments.out)
-    found = folder.new_rows([arguments.folder], there, labelled=True, settle=arguments.settle)
+    found = folder.new_rows(
+        [arguments.folder],
+        there,
+        labelled=True,
+        settle=arguments.settle,
+        check=partial(_look_at, timeout=arguments.timeout, on_damage=arguments.on_damage),
+    )
     if not (found.rows or found.known or found.refused or found.growing):
         raise SheetError(
             f"{arguments.folder}: no video file in it; known: {' '.join(sorted(VIDEO_FILES))}"
@@ -287,22 +298,34 @@ def _tell(path: str, rows: list[Video]) -> None:
     print(f"{path}: {len(rows)} videos: {', '.join(parts)}; {events} annotated test events")
 
 
-def _add_videos(arguments: Namespace) -> None:
-    from functools import partial
-
-    from hhvad import sheet
-    from hhvad.datasets import folder
+def _look_at(path: Path, timeout: float, on_damage: str) -> None:
+    """Raise VideoError for a file that is no video, or is damaged where that is not let pass."""
+    from hhvad.errors import VideoError
     from hhvad.media.probe import probe
 
-    if arguments.config:
-        from hhvad.study import sheet_path
+    try:
+        probe(path, timeout)
+    except VideoError:
+        if on_damage == "fail":
+            raise
+        probe(path, timeout, on_damage)
 
-    path = sheet_path(arguments.config) if arguments.config else Path(arguments.sheet)
+
+def _add_videos(arguments: Namespace) -> None:
+    from hhvad import sheet
+    from hhvad.datasets import folder
+
+    path, on_damage = Path(arguments.sheet or ""), arguments.on_damage
+    if arguments.config:
+        from hhvad.study import on_damage_of, sheet_path
+
+        path = sheet_path(arguments.config)
+        on_damage = on_damage or on_damage_of(arguments.config)
     found = folder.new_rows(
         arguments.paths,
         sheet.read_rows(path),
         settle=arguments.settle,
-        check=partial(probe, timeout=arguments.timeout),
+        check=partial(_look_at, timeout=arguments.timeout, on_damage=on_damage or "fail"),
     )
     if found.rows:
         sheet.append(path, found.rows)

@@ -99,15 +99,17 @@ def _events(path: str) -> list[dict[str, Any]]:
 
 def _sample_focus(arguments: argparse.Namespace) -> None:
     from hhvad.artifacts import probe, scores
+    from hhvad.cli.locate import require_fit
     from hhvad.describe import plan
     from hhvad.describe.focus import Floor, choose
 
     video = probe.read(arguments.probe)
     found = scores.read(arguments.scores)
+    require_fit(arguments.scores, found.bounds, arguments.probe, video)
     events = [(event["start_frame"], event["end_frame"]) for event in _events(arguments.events)]
     picked = []
     for unit in plan.units(
-        plan.merged(events, video.seconds, arguments.merge_seconds),
+        plan.merged(events, video.seconds, arguments.merge_seconds, video.damaged),
         video.frames,
         video.seconds,
         video.frame,

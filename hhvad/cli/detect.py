@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hhvad.cli.videos import add_on_damage
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -47,13 +49,14 @@ def add_commands(commands: Any) -> None:
     p.add_argument(
         "--timeout", type=float, default=3600.0, metavar="SECONDS", help="to decode one video"
     )
+    add_on_damage(p)
     p.add_argument("--out", type=Path, default=Path("detected"), metavar="DIR")
     p.set_defaults(run=_detect)
 
 
 def _detect(arguments: Namespace) -> None:
     from hhvad.errors import VideoError
-    from hhvad.files import write_json, write_tsv
+    from hhvad.files import read_json, write_json, write_tsv
     from hhvad.methods.headhunt.detector import Detector
     from hhvad.sheet import COLUMNS
     from hhvad.viewer.page import build
@@ -75,6 +78,9 @@ def _detect(arguments: Namespace) -> None:
             continue
         judged.append(video)
         print(f"{video.path}: {len(events)} events")
+        found = read_json(out / f"events/{METHOD}/{video.video}.json")
+        for start, end in found.get("damaged", []):
+            print(f"  {start:.1f} s to {end:.1f} s  damaged, not judged")
         for event in events:
             clock = f"  {event['started_at']}" if event.get("started_at") else ""
             print(
@@ -157,11 +163,12 @@ def _judge(
     from hhvad.media.probe import probe, sample_thumbnails
 
     out, name = arguments.out, video.video
-    info = probe(video.path, arguments.timeout)
+    info = probe(video.path, arguments.timeout, arguments.on_damage)
     write_json(out / f"probe/{name}.json", info.to_json(name))
     values = _scores(video, info, detector, engine, arguments)
     cuts = samplers.segments(info.frames, detector.sampling["segment_length"])
-    scores.write(out / f"scores/{METHOD}/{name}.tsv", _bounds(cuts), values)
+    bounds = samplers.undamaged(cuts, info.damaged)
+    scores.write(out / f"scores/{METHOD}/{name}.tsv", bounds, values)
     paths = {
         "scores": out / f"scores/{METHOD}/{name}.tsv",
         "locator": out / f"locator/{METHOD}.json",
@@ -184,12 +191,6 @@ def _judge(
     return events
 
 
-def _bounds(cuts: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    import numpy as np
-
-    return np.array(cuts, dtype=np.int64)
-
-
 def _scores(
     video: Video, info: Probe, detector: Detector, engine: Any, arguments: Namespace
 ) -> NDArray[np.float64]:
@@ -210,7 +211,9 @@ def _scores(
         threads=arguments.threads,
         timeout=arguments.timeout,
     )
-    segments, indices = samplers.plan(info.frames, "segments", shape[0], sampling["segment_length"])
+    segments, indices = samplers.plan(
+        info.frames, "segments", shape[0], sampling["segment_length"], info.damaged
+    )
     seconds = info.times.in_segments(indices, segments)
     done = 0
     found: list[NDArray[np.float64]] = []

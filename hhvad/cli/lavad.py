@@ -134,7 +134,7 @@ def _windows(arguments: Namespace, video: Any, on: str) -> Any:
     return windows(
         video.frames, arguments.fps or video.fps, stride=arguments.stride,
         seconds=arguments.seconds, samples=arguments.samples, on=on,
-        times=None if arguments.fps else video.times,
+        times=None if arguments.fps else video.times, damaged=video.damaged,
     )  # fmt: skip
 
 
@@ -308,7 +308,8 @@ def _refine_scores(arguments: Namespace) -> None:
             k=arguments.count,
             temperature=arguments.temperature,
         )
-    bounds = refine.segments(probe.read(arguments.probe).frames, arguments.stride)
+    video = probe.read(arguments.probe)
+    bounds = refine.segments(video.frames, arguments.stride, video.damaged)
     score_files.write(arguments.out, bounds, np.clip(scores, 0, 1))
 
 

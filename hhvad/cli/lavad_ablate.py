@@ -104,7 +104,8 @@ def _score_ablations(arguments: Namespace) -> None:
     )
     found[RAW] = numbers(arguments.raw_ratings)
     found[EACH] = numbers(arguments.caption_ratings)
-    bounds = refine.segments(probe.read(arguments.probe).frames, arguments.stride).tolist()
+    video = probe.read(arguments.probe)
+    bounds = refine.segments(video.frames, arguments.stride, video.damaged).tolist()
     columns = [np.clip(values, 0, 1).tolist() for values in found.values()]
     table = [(*bound, *row) for bound, *row in zip(bounds, *columns, strict=True)]
     write_tsv(arguments.out, ("start_frame", "end_frame", *found), table)

@@ -105,7 +105,7 @@ def _calibrate_locator(arguments: Namespace) -> None:
     for path, info, text in zip(arguments.scores, arguments.probes, arguments.events, strict=True):
         found = scores.read(path)
         probed = probe.read(info)
-        require_end(path, found.bounds, info, probed.frames)
+        require_fit(path, found.bounds, info, probed)
         video = Video(Path(path).stem, path, "validation", events=parse_events(text, path))
         try:
             intervals = event_frames(video, probed)
@@ -168,7 +168,7 @@ def localize_events(arguments: Namespace) -> list[dict[str, Any]]:
     settings = locator_file.read(arguments.locator)
     found = scores.read(arguments.scores)
     info = with_start(probe.read(arguments.probe), arguments.started)
-    require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
+    require_fit(arguments.scores, found.bounds, arguments.probe, info)
     smoothed = settings.smooth(found.scores, found.bounds)
     taus = np.full(len(smoothed), settings.tau)
     events = settings.events(found.scores, found.bounds)
@@ -234,6 +234,7 @@ def write_localization(
             "video": arguments.video,
             "fps": info.fps,
             "frames": info.frames,
+            **({"damaged": info.damaged_seconds()} if info.damaged else {}),
             **({"started": info.started} if info.started else {}),
             "method": arguments.method,
             "locator": settings.to_json(),
@@ -257,14 +258,26 @@ def with_start(info: Probe, text: str | None) -> Probe:
         raise ConfigError(f"--started is {text!r}; it is a time as ISO 8601") from error
 
 
-def require_end(scores: str, bounds: Any, probe: str, frames: int) -> None:
-    """The scored segments must be those of the probed video."""
+def require_fit(path: str, bounds: Any, probe: str, info: Probe) -> None:
+    """The scored segments must be those of the probed video: all that touch no damage."""
+    from hhvad.artifacts.ranges import touches
+    from hhvad.artifacts.scores import gaps
     from hhvad.errors import ArtifactError
 
-    if int(bounds[-1, 1]) != frames:
+    end = int(bounds[-1, 1])
+    if end != info.frames and not touches(end, info.frames, info.damaged):
         raise ArtifactError(
-            f"{scores}: its segments end at frame {bounds[-1, 1]}, but {probe} counts {frames}: "
+            f"{path}: its segments end at frame {end}, but {probe} counts {info.frames}: "
             "the video has changed; delete both and rerun"
+        )
+    if not info.damaged:
+        return
+    unknown = [gap for gap in gaps(bounds, info.frames) if not touches(*gap, info.damaged)]
+    invented = [(a, b) for a, b in bounds.tolist() if touches(a, b, info.damaged)]
+    for start, end in unknown + invented:
+        raise ArtifactError(
+            f"{path}: frames {start}-{end} do not fit the damage that {probe} lists; delete the "
+            "scores and rerun"
         )
 
 

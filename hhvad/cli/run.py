@@ -121,8 +121,11 @@ def _label_segments(arguments: argparse.Namespace) -> None:
             continue
         info = probe.read(Path(arguments.probes_folder) / f"{video.video}.json")
         events = sheet.event_frames(video, info)
-        cuts = sampling.segments(info.frames, arguments.segment_length)
-        for cut, (negative, positive) in zip(cuts, locator.frame_counts(cuts, events), strict=True):
+        cuts = sampling.undamaged(
+            sampling.segments(info.frames, arguments.segment_length), info.damaged
+        )
+        counts = locator.frame_counts(cuts, events)
+        for cut, (negative, positive) in zip(cuts.tolist(), counts, strict=True):
             if positive >= negative or not positive:
                 rows.append((video.video, *cut, "anomaly" if positive else "normal"))
     write_tsv(arguments.out, ("video", "start_frame", "end_frame", "label"), rows)

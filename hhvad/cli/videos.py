@@ -24,6 +24,7 @@ def add_commands(commands: Any) -> None:
         metavar="START-END;...",
         help="annotated events to hold against the video: frames, or seconds with an s behind",
     )
+    add_on_damage(probe)
     probe.add_argument("--out", required=True, metavar="JSON")
     probe.set_defaults(run=_probe_video)
 
@@ -63,6 +64,17 @@ def add_commands(commands: Any) -> None:
     small.set_defaults(run=_sample_thumbnails)
 
 
+def add_on_damage(parser: Any, default: str | None = "fail") -> None:
+    """Add --on-damage, of the commands that probe videos to judge them."""
+    parser.add_argument(
+        "--on-damage",
+        choices=("fail", "skip-to-keyframe"),
+        default=default,
+        help="skip-to-keyframe leaves the damaged stretches of a video out (default: "
+        f"{default or 'as the config says, else fail'})",
+    )
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 16384:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 16384")
@@ -87,9 +99,12 @@ def _probe_video(arguments: argparse.Namespace) -> None:
 
     sheet.check_id(arguments.video, "--video")
     events = sheet.parse_events(arguments.events, "--events")
-    info = probe(arguments.path, arguments.timeout)
+    info = probe(arguments.path, arguments.timeout, arguments.on_damage)
     row = Video(arguments.video, arguments.path, "test", "anomaly", events=events)
     sheet.event_frames(row, info)
+    if info.damaged:
+        lost = info.frames - len(info.undamaged())
+        print(f"hhvad: note: {arguments.path}: {lost} frames are damaged", file=sys.stderr)
     write_json(arguments.out, info.to_json(arguments.video))
 
 
@@ -125,8 +140,9 @@ def _sample_thumbnails(arguments: argparse.Namespace) -> None:
         width=arguments.width,
         timeout=arguments.timeout,
     )
+    wanted = min(arguments.count, len(info.undamaged()))
     found = len(hdf5.read(arguments.out, "thumbnails", ("frames",))["frames"])
-    if found < min(arguments.count, info.frames):
+    if found < wanted:
         print(
             f"hhvad: note: {arguments.path}: only {found} of its thumbnails decode",
             file=sys.stderr,

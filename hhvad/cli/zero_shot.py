@@ -45,7 +45,8 @@ def _score_zero_shot(arguments: Namespace) -> None:
     phrases = hdf5.read(arguments.phrase_vectors, "vectors", ("vectors", "unique"))
     hdf5.require_same([frames, phrases], ("fingerprint",))
     rows = texts.read(arguments.phrases, "phrases").rows
-    bounds = segments(probe.read(arguments.probe).frames, arguments.stride)
+    video = probe.read(arguments.probe)
+    bounds = segments(video.frames, arguments.stride, video.damaged)
     found = score_phrases(
         frames["vectors"][rows_of(bounds[:, 0], frames["indices"])],
         phrases["vectors"][phrases["unique"]],

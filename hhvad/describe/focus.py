@@ -136,9 +136,9 @@ def choose(
 ) -> Focus:
     """The `count` frames of a span [start, end) to look at.
 
-    bounds [S, 2]: the frames [start, end) of each scored segment, in order; scores [S]. A span of
-    no more than stride * count frames is sampled evenly. Raises DataError where the span is empty
-    or a frame of it has no score.
+    bounds [S, 2]: the frames [start, end) of each scored segment, in order; scores [S]. Only frames
+    with a score are chosen, evenly where there are no more than stride * count. Raises DataError
+    where there are none.
     """
     start, end = span
     _require(end - start, count)
@@ -146,11 +146,15 @@ def choose(
     values = np.asarray(scores, dtype=np.float64)
     if len(edges) != len(values):
         raise DataError(f"{len(edges)} segments, but {len(values)} scores")
-    if end - start <= stride * count:
-        frames = start + uniform(end - start, count)
+    inside = np.arange(start, end)
+    inside = inside[_segment_at(edges, inside) >= 0]
+    if not len(inside):
+        raise DataError(f"no frame of {start}-{end} has a score; score the whole video")
+    if len(inside) <= stride * count:
+        frames = inside[uniform(len(inside), count)]
         dense = np.full(count, -1, dtype=np.int64)
     else:
-        grid = np.arange(start, end, stride)
+        grid = inside[::stride]
         dense = density(_score_at(edges, values, grid), count, floor, distinct=distinct)
         frames = grid[dense]
     return Focus(dense, frames, _score_at(edges, values, frames))
@@ -158,11 +162,14 @@ def choose(
 
 def _score_at(bounds: Ints, scores: Floats, frames: Ints) -> Floats:
     """The score of the segment that holds each frame."""
+    return np.asarray(scores[_segment_at(bounds, frames)])
+
+
+def _segment_at(bounds: Ints, frames: Ints) -> Ints:
+    """The number of the segment that holds each frame; -1 for none."""
     segment = np.searchsorted(bounds[:, 0], frames, side="right") - 1
     outside = (segment < 0) | (frames >= bounds[np.maximum(segment, 0), 1])
-    if outside.any():
-        raise DataError(f"frame {frames[np.argmax(outside)]} has no score; score the whole video")
-    return np.asarray(scores[segment])
+    return np.where(outside, -1, segment)
 
 
 def _require(n_frames: int, count: int) -> None:

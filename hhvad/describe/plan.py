@@ -7,6 +7,7 @@ from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
+from hhvad.artifacts.ranges import touches
 from hhvad.errors import ArtifactError
 from hhvad.files import read_tsv, write_tsv
 
@@ -48,12 +49,19 @@ class Picked(NamedTuple):
 
 
 def merged(
-    events: Sequence[tuple[int, int]], seconds: Callable[[int], float], gap: float
+    events: Sequence[tuple[int, int]],
+    seconds: Callable[[int], float],
+    gap: float,
+    damaged: Sequence[tuple[int, int]] = (),
 ) -> list[tuple[int, int]]:
-    """Events as one where less than `gap` seconds lie between them; they are in order of time."""
+    """Events as one where less than `gap` seconds lie between them; they are in order of time.
+
+    Not over damaged frames.
+    """
     found: list[tuple[int, int]] = []
     for start, end in events:
-        if found and seconds(start) - seconds(found[-1][1]) < gap:
+        is_near = bool(found) and seconds(start) - seconds(found[-1][1]) < gap
+        if is_near and not touches(found[-1][1], start, damaged):
             found[-1] = (found[-1][0], max(end, found[-1][1]))
         else:
             found.append((start, end))

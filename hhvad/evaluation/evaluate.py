@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hhvad.artifacts.scores import Segments, check
+from hhvad.artifacts.scores import Segments, check, gaps
 from hhvad.datasets.annotation import Annotation, fit, video_id
 from hhvad.errors import AnnotationError
 from hhvad.evaluation import alarms, intervals, metrics, published
@@ -521,8 +521,11 @@ class Judged:
 
 
 def _hours(video: Scored) -> float:
-    """How long a video is; NaN where its frame times are not known."""
-    return video.times.between([(0, video.n_frames)]) / 3600 if video.times else math.nan
+    """How long a video's scored frames last; NaN where its frame times are not known."""
+    if video.times is None:
+        return math.nan
+    unscored = video.times.between(gaps(video.bounds, video.n_frames))
+    return (video.times.between([(0, video.n_frames)]) - unscored) / 3600
 
 
 def baselines(videos: Sequence[Scored]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from hhvad.artifacts import probe, scores
 from hhvad.errors import ArtifactError
 from hhvad.evaluation import evaluate
 from hhvad.files import read_json, read_tsv
-from hhvad.localization.locator import Locator, shortest_event
+from hhvad.localization.locator import Locator, frame_counts, shortest_event
 from hhvad.records import Event, Video
 
 
@@ -62,6 +62,7 @@ def report(
             *([] if locator.calibrated else [fixed]),
             *(answer_notes(answers, [video.video for video in labelled]) if answers else []),
             *_alarm_notes(locator, labelled, folders),
+            *_damage_notes(labelled, folders),
         ],
     )
     return {"method": method, "locator": locator.to_json(), **result}
@@ -106,6 +107,18 @@ def _alarm_notes(locator: Locator, labelled: Sequence[Video], folders: Folders) 
             yield f"events are those that are shown: {shown}"
 
 
+def _damage_notes(labelled: Sequence[Video], folders: Folders) -> Iterator[str]:
+    """How many frames are damaged and so not judged."""
+    paths = [folders.probes / f"{video.video}.json" for video in labelled]
+    damaged = [probe.read(path) for path in paths if probe.has_damage(path)]
+    lost = [one.frames - len(one.undamaged()) for one in damaged]
+    if lost:
+        yield (
+            f"{sum(lost)} frames of {len(lost)} videos are damaged: the segments that touch them "
+            "have no score and are not judged"
+        )
+
+
 def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> evaluate.Scored:
     """A labelled video of the sheet with its scores, events and annotation in frames.
 
@@ -115,16 +128,18 @@ def scored(video: Video, folders: Folders, interval: str, locator: Locator) -> e
     info = probe.read(folders.probes / f"{name}.json")
     path = folders.scores / f"{name}.tsv"
     bounds, columns = scores.read_video(path, ("smoothed", "score"))
+    given = (scores.Segments(bounds, column) for column in columns)
     smoothed, raw = (
-        scores.check(str(path), scores.Segments(bounds, column), info.frames)[0]
-        for column in columns
+        scores.check(str(path), one, info.frames, damaged=info.damaged)[0] for one in given
     )
     judged = locator.judged(bounds)
-    n_frames = int(bounds[judged - 1, 1])
+    n_frames = info.frames if judged == len(bounds) else int(bounds[judged - 1, 1])
     annotated = None
     if video.events is not None:
         events = sheet.event_frames(video, info)
         annotated = evaluate.events_in(events, n_frames, interval)
+        if info.damaged:  # an event of which no frame is left cannot be found
+            annotated = tuple(e for e in annotated if frame_counts(bounds, [e])[:, 1].any())
     taus = scores.read_taus(path)
     return evaluate.Scored(
         video=name,

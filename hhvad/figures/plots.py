@@ -54,14 +54,14 @@ def _figure(width: float, height: float, **options: Any) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", **options)
 
 
-def _threshold(axes: Axes, tau: float | Floats, edges: Floats) -> None:
-    """A line where the threshold is the same throughout, else steps."""
-    lowest, highest = float(np.min(tau)), float(np.max(tau))
+def _threshold(axes: Axes, taus: Floats, edges: Floats) -> None:
+    """A line where the threshold is the same throughout, else steps; NaN where is no score."""
+    lowest, highest = float(np.nanmin(taus)), float(np.nanmax(taus))
     if lowest == highest:
         axes.axhline(lowest, color=RED, ls="--", lw=1.2, label=f"threshold {lowest:.2f}")
         return
     label = f"threshold {lowest:.2f} to {highest:.2f}"
-    axes.stairs(np.asarray(tau), edges, baseline=None, color=RED, ls="--", lw=1.2, label=label)
+    axes.stairs(taus, edges, baseline=None, color=RED, ls="--", lw=1.2, label=label)
 
 
 def video(
@@ -81,7 +81,7 @@ def video(
 
     bounds [T, 2], duration, detected and annotated intervals and thumbnails' times are in seconds;
     score and smoothed are [T], tau is a number or [T]; annotated is None where the video has no
-    annotation.
+    annotation. Where no segment is, nothing is drawn.
     """
     with mpl.rc_context(STYLE):
         # Thumbnails side by side fill the width; the strip is as high as their shape asks for.
@@ -94,9 +94,13 @@ def video(
         figure.suptitle(f"{name}   {label}".rstrip(), fontsize=11, x=0.01, ha="left")
         _strip(strip, thumbnails, duration)
         edges = np.append(bounds[:, 0], bounds[-1, 1])
+        steps = [score, smoothed, np.broadcast_to(tau, score.shape)]
+        unscored = np.flatnonzero(bounds[1:, 0] > bounds[:-1, 1]) + 1
+        edges = np.insert(edges, unscored, bounds[unscored - 1, 1])
+        score, smoothed, taus = (np.insert(one, unscored, np.nan) for one in steps)
         axes.stairs(score, edges, color=GREY, lw=1, label="score")
         axes.stairs(smoothed, edges, color=BLUE, lw=2, label="smoothed")
-        _threshold(axes, tau, edges)
+        _threshold(axes, taus, edges)
         axes.set(ylim=(0, 1), ylabel="anomaly score, 0-1")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
         rows = [("detected", detected, BLUE, "")]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hhvad.artifacts.probe import Probe
+from hhvad.artifacts.ranges import touches
 from hhvad.errors import ConfigError, DataError
 from hhvad.localization.locator import events
 from hhvad.records import Event
@@ -70,7 +71,10 @@ def _lasting(found: Sequence[Event], lower: Sequence[Event]) -> list[Event]:
 def _merged(found: Sequence[Event], probe: Probe, gap: float) -> list[Event]:
     merged: list[Event] = []
     for one in found:
-        if merged and probe.seconds(one.start) - probe.times.until(merged[-1].end) <= gap:
+        is_near = bool(merged) and (
+            probe.seconds(one.start) - probe.times.until(merged[-1].end) <= gap
+        )
+        if is_near and not touches(merged[-1].end, one.start, probe.damaged):
             last = merged[-1]
             merged[-1] = Event(last.start, one.end, max(last.peak, one.peak))
         else:
@@ -84,6 +88,8 @@ def _padded(found: Sequence[Event], probe: Probe, pad: float) -> list[Event]:
     for one in found:
         start = max(0, min(one.start, probe.frame(probe.seconds(one.start) - pad)))
         end = min(probe.frames, max(one.end, probe.frame(probe.times.until(one.end) + pad)))
+        start = max([start, *(last for _, last in probe.damaged if last <= one.start)])
+        end = min([end, *(first for first, _ in probe.damaged if first >= one.end)])
         if padded and start <= padded[-1].end:
             last = padded[-1]
             padded[-1] = Event(last.start, end, max(last.peak, one.peak))

@@ -28,13 +28,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from hhvad.artifacts.probe import Probe
+from hhvad.artifacts.probe import SKIP, Probe
 from hhvad.clock import utc
 from hhvad.errors import HHVADError, VideoError
-from hhvad.media import transport
+from hhvad.media import damage, transport
 from hhvad.media.probe import FRAMES, fingerprint
 from hhvad.media.time import FrameTimes
 
@@ -63,6 +64,8 @@ _OPEN: dict[str, Any] = {
     },
     "metadata_errors": "replace",
 }
+# Containers whose packets have times: what is lost between two frames follows from them.
+_TIMED = ("mpegts", "mov", "matroska")
 # Codecs whose packets hold one shown frame each, so that packets can be counted for frames.
 _FRAME_PER_PACKET = {"av1", "ffv1", "h264", "hevc", "libdav1d", "mjpeg", "prores", "vp9"}
 
@@ -146,7 +149,9 @@ def sample(
     if spans:
         segments, indices = np.array(spans, np.int64), np.array(picked, np.int64)
     else:
-        segments, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length)
+        segments, indices = sampling.plan(
+            info.frames, view, frames_per_segment, segment_length, info.damaged
+        )
     provenance = {
         "video": video,
         "view": view,
@@ -192,7 +197,9 @@ def stream(
     """
     from hhvad.media import samplers as sampling
 
-    _, indices = sampling.plan(info.frames, "segments", frames_per_segment, segment_length)
+    _, indices = sampling.plan(
+        info.frames, "segments", frames_per_segment, segment_length, info.damaged
+    )
     for batch in _batches(path, info, indices, size, threads):
         output.write(FRAMES)
         output.write(batch.data)
@@ -248,7 +255,8 @@ def thumbnails(
     from hhvad.media import samplers as sampling
 
     end = time.monotonic() + seconds
-    wanted = sampling.uniform(0, info.frames, min(count, info.frames)).tolist()
+    shown = info.undamaged()
+    wanted = shown[sampling.uniform(0, len(shown), min(count, len(shown)))].tolist()
     aspect = float(Fraction(info.pixel_aspect)) * info.width / info.height
     size = (width, max(1, round(width / aspect)))
     small: list[Picture] = []
@@ -304,6 +312,9 @@ def pictures(path: str, info: Probe, indices: Sequence[int], threads: int = 1) -
     ends without VideoError are the pictures known to be the right frames.
     """
     wanted = list(dict.fromkeys(indices))
+    for start, end in info.damaged:
+        if lost := [index for index in wanted if start <= index < end]:
+            raise VideoError(f"frame {lost[0]} of it is damaged; there is no picture")
     found = (_decord if info.decoder == "decord" else _pyav)(path, info, wanted, threads)
     position = -1
     for index in indices:
@@ -324,7 +335,7 @@ class _Packets(NamedTuple):
     joins: list[int]  # bytes at which its clock steps back
 
 
-def probe(path: str) -> Probe:
+def probe(path: str, on_damage: str) -> Probe:
     """hhvad.media.probe.probe says what this does."""
     import av
 
@@ -352,8 +363,7 @@ def probe(path: str) -> Probe:
             pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
             started = container.metadata.get("creation_time", "")
             packets = _packets(container, stream)
-            if kind == "mpegts":
-                _refuse_losses(path, stream.id, packets.joins)
+            losses = _losses(path, container, packets.joins)
     except av.FFmpegError as error:
         raise VideoError(f"is not a video that can be read ({error.strerror})") from error
     # An edit list hides frames, at either end or between.
@@ -367,9 +377,16 @@ def probe(path: str) -> Probe:
         )
     if not packets.shown:
         raise VideoError("there are no frames in it")
-    first = _first_frame(path)
+    skips = on_damage == SKIP and not edited and kind.startswith(_TIMED)
+    if losses and not skips:
+        raise VideoError(f"packets of it are lost or damaged at byte {losses[0]}; it is damaged")
+    first, filled = _around_damage(path, unit, rate) if skips else (None, None)
+    first = first or _first_frame(path)
     stamps = _presented(packets.shown, by_dts=kind == "avi")
-    if (
+    damaged = tuple(filled.damaged) if filled else ()
+    if filled and damaged:
+        stamps, count = filled.stamps, len(filled.stamps)
+    elif (
         codec not in _FRAME_PER_PACKET
         or stamps is None
         or first.pts != stamps[0]
@@ -401,6 +418,7 @@ def probe(path: str) -> Probe:
     size = Path(path).stat().st_size
     decord = (
         orientation == UPRIGHT
+        and not damaged
         and kind.startswith(("mov", "matroska"))  # elsewhere it loses frames
         and not edited
         and stamps is not None
@@ -425,6 +443,7 @@ def probe(path: str) -> Probe:
         fingerprint=fingerprint(path),
         started=_utc(started),
         times=times,
+        damaged=damaged,
     )
 
 
@@ -453,14 +472,41 @@ def _packets(container: Any, stream: Any) -> _Packets:
     return _Packets(shown, count, min(starts.values(), default=Fraction(0)), latest, joins)
 
 
-def _refuse_losses(path: str, stream: int, joins: list[int]) -> None:
-    """Raise VideoError where packets of a transport stream are lost.
+def _losses(path: str, container: Any, joins: list[int]) -> list[int]:
+    """The bytes at which packets of a transport stream are lost; none in other containers.
 
     joins: where in the file recordings were appended to each other: there its counter jumps, too.
     """
-    for at in transport.losses(path, stream):
-        if not any(abs(at - join) <= _NEAR_JOIN for join in joins):
-            raise VideoError(f"packets of it are lost or damaged at byte {at}; it is damaged")
+    if container.format.name != "mpegts":
+        return []
+    found = transport.losses(path, _video_stream(container).id)
+    return [at for at in found if not any(abs(at - join) <= _NEAR_JOIN for join in joins)]
+
+
+def _undamaged(path: str) -> Iterator[Any]:
+    """As damage.undamaged, of a file; VideoError where it cannot be read to its end."""
+    import av
+
+    try:
+        with av.open(path, **_OPEN) as container:
+            losses = _losses(path, container, _packets(container, _video_stream(container)).joins)
+        with av.open(path, **_OPEN) as container:
+            yield from damage.undamaged(container, _video_stream(container), losses)
+    except av.FFmpegError as error:
+        raise VideoError(f"it cannot be read to its end ({error.strerror})") from error
+
+
+def _around_damage(path: str, unit: Fraction, rate: Fraction) -> tuple[Any, damage.Filled]:
+    """The first undamaged frame of a file, and when all its frames are shown, lost ones too."""
+    first: Any = None
+    found: list[int | damage.Skipped] = []
+    for one in _undamaged(path):
+        is_frame = not isinstance(one, damage.Skipped)
+        first = first or (one if is_frame else None)
+        found.append(one.pts if is_frame else one)
+    if first is None:
+        raise VideoError("none of its frames is undamaged")
+    return first, damage.fill(found, unit, rate)
 
 
 def _presented(packets: list[tuple[int | None, int | None]], *, by_dts: bool) -> list[int] | None:
@@ -621,10 +667,20 @@ def _pyav(path: str, info: Probe, wanted: list[int], threads: int) -> Iterator[P
 
     left, convert = iter(wanted), VideoReformatter()
     index = next(left, None)
-    for position, frame in enumerate(_frames(path, threads, info.frames)):
+    frames = enumerate(_frames(path, threads, info.frames))
+    for position, frame in _numbered(path, info) if info.damaged else frames:
         if position == index:
             yield _picture(frame, info.height, info.width, convert)
             index = next(left, None)
+
+
+def _numbered(path: str, info: Probe) -> Iterator[tuple[int, Any]]:
+    """The undamaged frames of a damaged file with their numbers."""
+    frames = (one for one in _undamaged(path) if not isinstance(one, damage.Skipped))
+    for number, frame in zip_longest(info.undamaged().tolist(), frames):
+        if number is None or frame is None:
+            raise VideoError("another part of it decodes than the probe says; probe it again")
+        yield number, frame
 
 
 def _count(path: str, expected: int | None) -> int:

@@ -43,15 +43,17 @@ FRAMES = b"F"  # no answer starts with it
 _FINGERPRINTED = 2**20  # bytes at either end of the file
 
 
-def probe(path: str | Path, timeout: float = 60.0) -> Probe:
+def probe(path: str | Path, timeout: float = 60.0, on_damage: str = "fail") -> Probe:
     """What a video file is, in one pass over its packets and with one frame decoded.
 
     Packets count for frames where the codec makes that exact, or else all frames are decoded and
-    counted. Raises VideoError: absent, unreadable, not a file, no video stream, no frames, damaged,
-    or not probed within `timeout` seconds.
+    counted. on_damage: `fail`, or `skip-to-keyframe`: all frames are decoded, and those that are
+    lost become `damaged`, where the container is a transport stream, MP4, MOV or Matroska.
+    Raises VideoError: absent, unreadable, not a file, no video stream, no frames, damaged, or not
+    probed within `timeout` seconds.
     """
     _require_file(path)
-    return Probe.from_json(_in_child(path, {"do": "probe"}, timeout))
+    return Probe.from_json(_in_child(path, {"do": "probe", "on_damage": on_damage}, timeout))
 
 
 def sample_frames(

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from hhvad.artifacts.ranges import Ranges, apart, outside
 from hhvad.errors import DataError
 from hhvad.records import Segment
 
@@ -65,12 +66,28 @@ VIEWS = {
 
 
 def plan(
-    n_frames: int, view: str, frames_per_segment: int, segment_length: int
+    n_frames: int, view: str, frames_per_segment: int, segment_length: int, damaged: Ranges = ()
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Segments int64 [S, 2] of a view and the frames int64 [S, F] that are sampled from each."""
+    """Segments int64 [S, 2] of a view and the frames int64 [S, F] that are sampled from each.
+
+    damaged: frames [start, end) that are lost. Segments that touch them are left out; of a whole
+    video, frames are taken from the others. Raises DataError where nothing is left.
+    """
     if view not in VIEWS:
         raise DataError(f"view is {view!r}; it is one of {', '.join(VIEWS)}")
     cut, pick = VIEWS[view]
-    cuts = cut(n_frames, segment_length)
-    indices = [pick(start, end, frames_per_segment) for start, end in cuts]
-    return np.array(cuts, dtype=np.int64), np.stack(indices)
+    cuts = np.array(cut(n_frames, segment_length), dtype=np.int64)
+    if damaged and cut is whole:
+        frames = outside(n_frames, damaged)
+        return cuts, frames[pick(0, len(frames), frames_per_segment)][None]
+    cuts = undamaged(cuts, damaged)
+    indices = [pick(start, end, frames_per_segment) for start, end in cuts.tolist()]
+    return cuts, np.stack(indices)
+
+
+def undamaged(cuts: ArrayLike, damaged: Ranges) -> NDArray[np.int64]:
+    """Those of the segments [S, 2] that touch no damaged frames. Raises DataError for none left."""
+    bounds = apart(cuts, damaged)
+    if not len(bounds):
+        raise DataError("no segment of the video is without damage")
+    return bounds

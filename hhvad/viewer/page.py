@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from hhvad.media.time import FrameTimes
 
 # Raise it when the page changes: the rule carries it in its params.
-VIEWER_VERSION = 2
+VIEWER_VERSION = 3
 
 EVENT_COLUMNS = (
     "rank",
@@ -208,6 +208,8 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
         else [[round(start, 3), round(end, 3)] for start, end in shown.annotated],
         "thumbnails": [] if sprite is None else sprite.seconds,
     }
+    if info.damaged:
+        details["damaged"] = info.damaged_seconds()
     suffix = Path(video.path).suffix.lower()
     if suffix not in CONTAINERS or info.codec not in CODECS:
         details["unplayable"] = f"{info.codec} in {suffix or 'a file without a suffix'}"

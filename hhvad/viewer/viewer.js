@@ -567,6 +567,15 @@
       }
       tracks.push(track);
     }
+    if (details.damaged) {
+      const track = make("div", null, "track damaged");
+      for (const [start, end] of details.damaged) {
+        const node = block(start, end, `damaged, not judged: ${span(start, end)}`);
+        node.className = "hatched";
+        track.append(node);
+      }
+      tracks.push(track);
+    }
     $("tracks").replaceChildren(...tracks);
     drawLegend();
   }
@@ -602,6 +611,7 @@
       legend.append(item);
     };
     if (details.annotated) key("swatch hatched", details.annotated.length ? "annotated" : "annotated: none");
+    if (details.damaged) key("swatch hatched damaged", "damaged, not judged");
     key("line", "smoothed score");
     key("line", "raw", "border-top-width:1px;opacity:.55");
     key("line", "threshold", "border-top-style:dashed");

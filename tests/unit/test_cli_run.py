@@ -104,6 +104,15 @@ def test_show_results_counts_the_videos_of_its_own_sheet(small, capsys):
     assert "Report: page.html" in out
 
 
+def test_show_results_says_how_much_is_damaged(small, capsys):
+    write_probe(Path("results/mine/probe/a.json"), 1000, 25)
+    assert main(["show-results", "--config", "mine.yaml"]) == 0
+    assert "Damaged" not in capsys.readouterr().out
+    write_probe(Path("results/mine/probe/a.json"), 1000, 25, damaged=((100, 150), (990, 1000)))
+    assert main(["show-results", "--config", "mine.yaml"]) == 0
+    assert "Damaged and not judged: 2.4 s of 40.0 s in 1 videos" in capsys.readouterr().out
+
+
 def test_show_results_prints_undefined_metrics_as_such(small, capsys):
     number = {"value": 0.9123, "low": 0.8, "high": 0.95}
     none = {"value": None, "low": None, "high": None}

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import damaged
 import numpy as np
 import pytest
 from numbered import numbered_picture, read_number, write_numbered
@@ -264,6 +265,34 @@ def test_a_name_that_no_row_can_hold_costs_no_other_row(tmp_path, capsys, comman
     assert notes.startswith("hhvad: note: ")
     assert "1 files" in last
     assert [video.video for video in read(sheet)] == ["z"]
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_a_file_that_is_no_video_or_damaged_costs_no_other_row(tmp_path, capsys, command):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_numbered(folder / "z.mp4", 3)
+    (folder / "text.mp4").write_bytes(b"no video")
+    damaged.lose(damaged.write(folder / "a.ts", count=60), lambda place: 0.3 < place < 0.31)
+    sheet = tmp_path / "sheet.tsv"
+    flag = "--out" if "folder" in command else "--sheet"
+    given = (*command, folder, flag, sheet, "--settle", "0")
+    assert run(*given) == 2
+    *notes, last = capsys.readouterr().err.splitlines()
+    assert [Path(note.split(": ")[2]).name for note in notes] == ["a.ts", "text.mp4"]
+    assert "2 files" in last
+    assert [video.video for video in read(sheet)] == ["z"]
+    assert run(*given, "--on-damage", "skip-to-keyframe") == 2
+    assert [video.video for video in read(sheet)] == ["z", "a"]
+
+
+def test_the_config_says_whether_a_damaged_video_gets_a_row(tmp_path):
+    path = damaged.write(tmp_path / "a.ts", count=60)
+    damaged.lose(path, lambda place: 0.3 < place < 0.31)
+    config = tmp_path / "c.yaml"
+    config.write_text(f"videos: {tmp_path}/s.tsv\nsampling: {{on_damage: skip-to-keyframe}}\n")
+    assert add(path, "--config", config) == 0
+    assert [video.video for video in read(tmp_path / "s.tsv")] == ["a"]
 
 
 @pytest.mark.parametrize("command", FOLDERS)

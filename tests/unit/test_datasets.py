@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from numbered import write_numbered
 from probes import make_probe
 
 from hhvad import sheet
@@ -347,7 +348,9 @@ def test_make_sheet_folder(tmp_path, capsys):
     for name in ("normal/a.mp4", "anomaly/b 1.avi", "gate/c.mp4", "d.MKV", "notes.txt"):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        if path.suffix != ".txt":
+            write_numbered(path, 3)
+    (tmp_path / "in/notes.txt").touch()
     out = tmp_path / "videos.tsv"
     words = ["make-sheet", "folder", "--settle", "0", "--out", str(out)]
     assert main([*words, str(tmp_path / "in")]) == 0
@@ -362,7 +365,7 @@ def test_make_sheet_folder(tmp_path, capsys):
         out.read_text().replace("gate-c\t", "gate-c\t").replace("\ttest\t\t", "\ttest\tnormal\t")
     )
     out.write_text(edited)
-    (tmp_path / "in" / "gate" / "e.mp4").touch()
+    write_numbered(tmp_path / "in/gate/e.mp4", 3)
     assert main([*words, str(tmp_path / "in")]) == 0
     assert out.read_text().startswith(edited)
     assert "gate-e" in out.read_text()

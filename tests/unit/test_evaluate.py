@@ -590,6 +590,24 @@ def test_report_metrics(tmp_path, capsys):
     assert (tmp_path / "metrics.json").read_bytes() == first
 
 
+def test_report_metrics_of_damaged_videos(tmp_path, capsys):
+    """Of b's only event no frame is left; of a.b#1 a part without event is lost."""
+    command = write_run(tmp_path, RUN)
+    for name, frames, damaged, lost in (("a.b#1", 40, (22, 28), [2]), ("b", 25, (3, 18), [0, 1])):
+        write_probe(tmp_path / f"probe/{name}.json", frames, 10, damaged=(damaged,))
+        assert main(command) == 2  # there is a score of damaged frames
+        assert "scores damaged frames" in capsys.readouterr().err
+        path = tmp_path / f"scores/{name}.tsv"
+        header, *rows = path.read_text().splitlines()
+        kept = [row for i, row in enumerate(rows) if i not in lost]
+        path.write_text("\n".join([header, *kept]) + "\n")
+    assert main(command) == 0
+    result = json.loads((tmp_path / "metrics.json").read_text())
+    assert result["frames"] == {"annotated": 95, "scored": 65, "anomalous": 10}
+    assert result["events"]["annotated"] == 1
+    assert any(note.startswith("21 frames of 2 videos are damaged") for note in result["notes"])
+
+
 def test_report_metrics_inclusive(tmp_path):
     command = write_run(tmp_path, RUN)
     assert main([*command, "--interval", "inclusive"]) == 0

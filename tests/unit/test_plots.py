@@ -48,6 +48,18 @@ def test_a_video_shows_scores_threshold_and_intervals():
     assert spans == [[2.0, 4.0], [2.5, 3.5]]
 
 
+@pytest.mark.parametrize("tau", [0.48, np.array([0.4, 0.5, 0.6])], ids=["one", "each"])
+def test_where_no_segment_is_nothing_is_drawn(tau):
+    bounds, values = np.array([[0, 2], [3, 4], [4, 5]]) * 1.0, np.array([0.1, 0.9, 0.4])
+    figure = plots.video(
+        "v", bounds, values, values, tau=tau, duration=5.0, detected=[], annotated=None
+    )
+    for patch in figure.axes[1].patches:
+        drawn = patch.get_data()
+        assert drawn.edges.tolist() == [0, 2, 3, 4, 5]
+        assert np.isnan(drawn.values).tolist() == [False, True, False, False]
+
+
 def test_a_video_without_annotation_has_no_annotated_row_and_one_without_events_says_none():
     (*_, bars) = draw_video(None).axes
     assert [t.get_text() for t in bars.get_yticklabels()] == ["detected"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from viewer_study import Example, write_study
+from viewer_study import Example, set_probe, write_study
 
 from hhvad import sheet
 from hhvad.artifacts import hdf5
@@ -59,6 +59,7 @@ def viewer(tmp_path_factory):
             patch.setitem(hdf5.SCHEMA_VERSIONS, "thumbnails", 1)
         made, results = write_study(root, EXAMPLES, ("headhunt", "motion"))
         write_metrics(results)
+        set_probe(results / "probe/web=m#1.json", damaged=[[20, 40], [180, 200]])
         out = results / "viewer" / "index.html"
         page.build(sheet.read(made), results=results, study="Yard", methods=["headhunt", "motion"],
                    video_root=root, out=out)  # fmt: skip
@@ -174,6 +175,17 @@ def test_the_seek_bar_shows_found_and_annotated_events(browser):
     assert [float(value.rstrip("%")) for value in annotated] == pytest.approx([38, 12], abs=0.01)
     assert 36 < float(found[0].rstrip("%")) < 42
     assert run(browser, "document.querySelectorAll('.track.annotated .hatched').length") == 1
+
+
+def test_damaged_stretches_are_hatched_and_named(browser):
+    click_row(browser, "web=m#1")
+    until(lambda: run(browser, "document.querySelectorAll('.track.damaged').length"))
+    places = "[...document.querySelectorAll('.track.damaged i')].map(i => [i.style.left, i.title])"
+    assert run(browser, places) == [
+        ["10%", "damaged, not judged: 0:00.8 – 0:01.6"],
+        ["90%", "damaged, not judged: 0:07.2 – 0:08.0"],
+    ]
+    assert "damaged, not judged" in text(browser, "legend")
 
 
 def test_seek_bar_curve_and_video_follow_each_other(browser):

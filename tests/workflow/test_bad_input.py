@@ -6,9 +6,12 @@ import io
 import shutil
 
 import av
+import damaged
 import numpy as np
 import pytest
 from study import ROOT, Study
+
+from hhvad.files import read_json, read_tsv
 
 BAD = {
     "empty": b"",
@@ -49,6 +52,9 @@ def test_bad_videos_fail_alone_and_are_listed(finished: Study):
     for name in (*files, "missing"):
         path = f"videos/{name}.mp4"
         rows.append({**good, "video": name, "path": path, "label": "", "events": ""})
+    damaged.lose(damaged.write(folder / "hurt.ts"), lambda place: 0.3 < place < 0.303)
+    rows.append({**good, "video": "hurt", "path": "videos/hurt.ts", "label": "", "events": ""})
+    finished.change_config(sampling={"on_damage": "skip-to-keyframe"})
     new = {**good, "video": "again"}
     rows.append(new)
     finished.write_rows(rows)
@@ -64,6 +70,10 @@ def test_bad_videos_fail_alone_and_are_listed(finished: Study):
         assert not list(results.rglob(f"{name}.*"))
     assert "Traceback" not in done.stdout
     assert (results / "events/headhunt/again.tsv").is_file()
+    # Of 200 frames some before 72 are damaged: their segment has no score, the others have.
+    scores = read_tsv(results / "scores/headhunt/hurt.tsv")
+    assert [row["start_frame"] for row in scores] == ["0", "96", "144", "192"]
+    assert read_json(results / "events/headhunt/hurt.json")["damaged"][0][1] == 72 / 25
 
 
 @pytest.mark.parametrize(

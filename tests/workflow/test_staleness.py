@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 
@@ -159,6 +160,21 @@ def test_a_replaced_video_makes_its_own_results_stale(finished: Study):
     assert "score_saliency" not in rules(jobs)
 
 
+def test_what_becomes_of_damage_concerns_damaged_videos_alone(finished: Study):
+    finished.change_config(sampling={"on_damage": "skip-to-keyframe"})
+    assert finished.planned() == {}
+    name = of(finished, "test")[0]
+    probe = finished.folder / f"results/demo/probe/{name}.json"
+    times = probe.stat()
+    probe.write_text(json.dumps({**json.loads(probe.read_text()), "damaged": [[3, 9]]}))
+    os.utime(probe, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert finished.planned() == {}
+    finished.change_config(sampling={"on_damage": "fail"})
+    jobs = finished.planned()
+    assert videos_of(jobs) == {name}
+    assert rules(jobs) == OF_A_VIDEO - {"make_demo_video"} | REPORT
+
+
 def test_frames_of_segments_are_gone_and_nothing_misses_them(finished: Study):
     assert not list(finished.folder.glob("results/demo/scratch/segments/*/*/*.h5"))
     assert list(finished.folder.glob("results/demo/frames/video/*/*.h5"))
@@ -227,13 +243,22 @@ def test_the_order_of_the_sheet_means_nothing(finished: Study):
 
 
 def test_a_video_replaced_by_an_older_file_is_noticed(finished: Study, edit: Callable):
-    """`cp -p`, `rsync -a`, `mv` and restored backups keep old dates."""
+    """`cp -p`, `rsync -a`, `mv` and restored backups keep old dates.
+
+    Beforehand: where the file's name says when it was recorded, a pattern moves its events alone.
+    """
     name, other = of(finished, "test")[1:3]
     row = next(row for row in finished.rows if row["video"] == name)
-    copy = finished.folder / "mine.mp4"
+    copy = finished.folder / "mine_20261124-080000.mp4"
     copy.write_bytes((finished.folder / row["path"]).read_bytes())
-    edit(name, {"path": "mine.mp4"})
+    edit(name, {"path": copy.name})
     assert finished.snakemake().returncode == 0
+    finished.change_config(start_pattern="mine_%Y%m%d-%H%M%S")
+    jobs = finished.planned()
+    assert videos_of(jobs) == {name}
+    assert rules(jobs) == {"localize_events", "plot_video"} | REPORT - {"check_annotations"}
+    finished.change_config(start_pattern=None)
+    assert finished.planned() == {}
     source = next(row["path"] for row in finished.rows if row["video"] == other)
     copy.write_bytes((finished.folder / source).read_bytes())
     os.utime(copy, (1e9, 1e9))

@@ -7,7 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hhvad.artifacts.ranges import Ranges
 from hhvad.errors import DataError
+from hhvad.media import samplers
+from hhvad.media.samplers import undamaged
 from hhvad.methods.lavad.clean import rows_of
 from hhvad.methods.lavad.index import Floats, unit
 from hhvad.methods.lavad.windows import Windows
@@ -80,10 +83,12 @@ def _weigh(neighbours: Neighbours, scores: Scores, temperature: float) -> Scores
     return np.asarray((weights * scores[neighbours.rows]).sum(axis=1))
 
 
-def segments(n_frames: int, stride: int) -> NDArray[np.int64]:
-    """The frames [start, end) to which the score of each window applies: [C, 2]."""
-    starts = np.arange(0, n_frames, stride, dtype=np.int64)
-    return np.stack([starts, np.minimum(starts + stride, n_frames)], axis=1)
+def segments(n_frames: int, stride: int, damaged: Ranges = ()) -> NDArray[np.int64]:
+    """The frames [start, end) to which the score of each window applies: [C, 2].
+
+    Without those that touch damaged frames.
+    """
+    return undamaged(samplers.segments(n_frames, stride), damaged)
 
 
 def frame_scores(scores: Scores, n_frames: int, stride: int) -> Scores:
