@@ -18,6 +18,8 @@ from hhvad.config import Config, Describe, Model, Prompts, parse, read_yaml
 from hhvad.errors import ConfigError, SheetError
 from hhvad.files import digest
 from hhvad.localization.locator import shortest_event
+from hhvad.masks import Polygons, require_cameras
+from hhvad.masks import read as read_masks
 from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Caption, Lavad, Wordings
@@ -64,6 +66,7 @@ class Study:
     frozen: Mapping[str, Frozen]  # by method
     questions: Mapping[str, Wordings]  # by method
     notes: Sequence[str] = field(default=())
+    masks: Mapping[str, Polygons] = field(default_factory=dict)  # by camera
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -108,6 +111,7 @@ class Study:
                 for key, method in methods.items()
                 if isinstance(method, Lavad)
             },
+            masks=read_masks(config.masks) if config.masks else {},
         )
         return replace(study, notes=tuple(study._check()))
 
@@ -175,6 +179,10 @@ class Study:
         """A digest of what the sheet says of these videos: it changes when an annotation does."""
         rows = [self.videos[name] for name in names]
         return digest([(v.video, v.label, v.category, sheet.format_events(v.events)) for v in rows])
+
+    def mask(self, video: str) -> Polygons:
+        """What of a video's picture is hidden from the models."""
+        return self.masks.get(self.videos[video].camera, ())
 
     def size(self, model: str | None = None) -> tuple[int, int]:
         """Height and width of the frames that a model sees; without one, the study's."""
@@ -494,6 +502,8 @@ class Study:
     def _check_cameras(self) -> Iterator[str]:
         """Every camera that is named exists; a budget has footage; who has none is said."""
         cameras = {video.camera for video in self.videos.values()}
+        if self.config.masks:
+            require_cameras(self.masks, cameras, f"masks: {self.config.masks}")
         reference = {self.videos[name].camera for name in self.split("reference")}
         if reference and not self.budgeted:
             yield (

@@ -8,7 +8,7 @@ from shlex import join
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from hhvad import checkpoint
+from hhvad import checkpoint, masks
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.artifacts.probe import PROBE_VERSION
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
@@ -199,7 +199,14 @@ def wanted_heads(wildcards):
 def frames_shape(wildcards):
     """What a capture depends on of the frames, which are temporary."""
     size = STUDY.size(wildcards.model)
-    return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size]
+    mask = STUDY.mask(wildcards.video)
+    return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size, *mask]
+
+
+def mask_flag(wildcards):
+    """What of a video's picture is hidden, as a flag; readers of temporary frames depend on it."""
+    mask = STUDY.mask(wildcards.video)
+    return join(["--mask", masks.to_text(mask)]) if mask else ""
 
 
 def commit_file(model):
@@ -295,6 +302,16 @@ def results_of_methods(wildcards):
     if COMPARED:
         files += ["comparison/methods.json"]
     return [f"<results>/{file}" for file in files]
+
+
+def masks_flag(wildcards):
+    """The file of what is hidden, as a flag."""
+    return join(["--masks", STUDY.config.masks]) if STUDY.config.masks else ""
+
+
+def masks_of_tests(wildcards):
+    """What is hidden in the test videos, so that the page shows it anew."""
+    return {STUDY.videos[name].camera: STUDY.mask(name) for name in TEST}
 
 
 def metrics_of_methods(wildcards):

@@ -141,6 +141,7 @@ rule sample_frames:
         frames=SAMPLING.frames_per_segment,
         segment_length=SAMPLING.segment_length,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
     shell:
@@ -152,6 +153,7 @@ rule sample_frames:
         " --frames-per-segment {params.frames}"
         " --segment-length {params.segment_length}"
         " --size {params.size}"
+        " {params.mask}"
         " --threads {threads}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
@@ -171,6 +173,7 @@ use rule sample_frames as sample_video_but_last with:
         frames=SAMPLING.frames_per_segment,
         segment_length=SAMPLING.segment_length,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
 
@@ -193,6 +196,7 @@ use rule sample_frames as sample_segments with:
         frames=SAMPLING.frames_per_segment,
         segment_length=SAMPLING.segment_length,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
 
@@ -215,6 +219,7 @@ use rule sample_frames as sample_grid with:
         frames=1,
         segment_length=stride_of,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
 

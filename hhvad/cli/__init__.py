@@ -31,6 +31,7 @@ STAGES = (
     "evaluate",
     "compare",
     "viewer",
+    "masks",
     "datasets",
     "demo",
     "run",

@@ -31,6 +31,7 @@ from urllib.parse import quote
 from hhvad.errors import ArtifactError
 from hhvad.files import atomic_path, read_json, read_text, read_tsv, write_json, write_text
 from hhvad.localization.locator import Locator
+from hhvad.masks import Polygon
 from hhvad.records import Video
 from hhvad.viewer.study import (
     Curve,
@@ -86,12 +87,13 @@ def build(
     video_root: Path,
     out: Path,
     described: str | None = None,
+    masks: Mapping[str, Sequence[Polygon]] | None = None,
 ) -> dict[str, int]:
     """Write the page to `out` and its data beside it; how many videos and events it shows.
 
     video_root: the folder that relative paths of the sheet start from. described: the method whose
-    events have descriptions. Raises ArtifactError where
-    a file of the study is damaged, or no video has scores.
+    events have descriptions. masks: by camera, what was hidden from the models; it is drawn over the
+    thumbnails. Raises ArtifactError where a file of the study is damaged, or no video has scores.
     """
     data = out.parent / "data"
     locators = read_locators(results, methods)
@@ -105,6 +107,7 @@ def build(
         sprite = write_sprite(
             results / "thumbnails" / f"{video.video}.h5",
             data / "thumbnails" / f"{video.video}.jpg",
+            (masks or {}).get(video.camera, ()),
         )
         sprites[video.video] = sprite
         entries.append(_listed(shown, sprite, methods))
@@ -309,10 +312,11 @@ class Sprite:
     seconds: list[float]
 
 
-def write_sprite(source: Path, out: Path) -> Sprite | None:
+def write_sprite(source: Path, out: Path, mask: Sequence[Polygon] = ()) -> Sprite | None:
     """A video's thumbnails as one JPEG of equal tiles; where which is. None where there are none.
 
-    Raises ArtifactError where the file is damaged.
+    mask: what was hidden from the models, drawn over each. Raises ArtifactError where the file is
+    damaged.
     """
     if not source.is_file():
         return None
@@ -320,6 +324,7 @@ def write_sprite(source: Path, out: Path) -> Sprite | None:
     from PIL import Image
 
     from hhvad.artifacts import hdf5
+    from hhvad.media.mask import draw
 
     artifact = hdf5.read(source, "thumbnails", ("pictures", "seconds"))
     pictures: NDArray[np.uint8] = artifact["pictures"]
@@ -337,6 +342,8 @@ def write_sprite(source: Path, out: Path) -> Sprite | None:
     sheet = Image.new("RGB", (columns * size[0], ceil(len(kept) / columns) * size[1]))
     for place, index in enumerate(kept):
         tile = Image.fromarray(pictures[index]).resize(size, Image.Resampling.LANCZOS)
+        if mask:
+            tile = Image.fromarray(draw(np.asarray(tile), mask))
         sheet.paste(tile, (place % columns * size[0], place // columns * size[1]))
     with atomic_path(out) as partial:
         sheet.save(partial, format="JPEG", quality=72)
