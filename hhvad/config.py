@@ -279,8 +279,8 @@ class Config(Section):
     )
     masks: str | None = Field(
         None,
-        description="YAML file of what is hidden from all models: per camera, a list of polygons of [x, "
-        "y], from 0 to 1 of the upright picture (docs/alarms.md).",
+        description="YAML file of what is hidden from all models: per camera, a list of polygons "
+        "of [x, y], from 0 to 1 of the upright picture (docs/alarms.md).",
     )
     sampling: Sampling = Sampling()
     compute: Compute = Compute()

@@ -92,7 +92,7 @@ def build(
     """Write the page to `out` and its data beside it; how many videos and events it shows.
 
     video_root: the folder that relative paths of the sheet start from. described: the method whose
-    events have descriptions. masks: by camera, what was hidden from the models; it is drawn over the
+    events have descriptions. masks: by camera, what was hidden from the models, drawn over the
     thumbnails. Raises ArtifactError where a file of the study is damaged, or no video has scores.
     """
     data = out.parent / "data"

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from study import ROOT, Study
 
-from hhvad.files import read_tsv
+from hhvad.files import read_tsv, write_tsv
+from hhvad.sheet import COLUMNS
 
 AFTER_CAPTURE = {
     "score_saliency", "identify_heads", "fit_scorer", "score_headhunt", "calibrate_locator",
@@ -124,6 +125,24 @@ def test_new_locator(finished: Study, change: dict):
         "build_viewer",
         "all",
     }
+
+
+def test_a_mask_of_one_camera(finished: Study):
+    """The calibration videos are of another camera: neither their frames nor heads are stale."""
+    name = of(finished, "test", "anomaly")[0]
+    rows = [{**row, "camera": "door" if row["video"] == name else ""} for row in finished.rows]
+    header = (*COLUMNS, "camera")
+    table = [[row[column] for column in header] for row in rows]
+    write_tsv(finished.folder / "config/videos.tsv", header, table)
+    (finished.folder / "config/masks.yaml").write_text(
+        "default: []\ndoor: [[[0, 0], [1, 0], [1, 0.2]]]"
+    )
+    finished.change_config(masks="config/masks.yaml")
+    jobs = finished.planned()
+    assert videos_of(jobs) == {name}
+    assert rules(jobs) == OF_A_VIDEO - {
+        "make_demo_video", "probe_video", "sample_thumbnails",
+    } | REPORT - {"check_annotations"}  # fmt: skip
 
 
 def test_new_annotation_of_a_test_video(finished: Study, edit: Callable):
