@@ -155,23 +155,23 @@ def _localize_events(arguments: Namespace) -> None:
     localize_events(arguments)
 
 
-def localize_events(arguments: Namespace) -> list[dict[str, Any]]:
+def localize_events(arguments: Namespace, camera: str | None = None) -> list[dict[str, Any]]:
     """Smooth a video's scores and write them and its events; the events as in the JSON file.
 
-    arguments: those of the command. Raises ArtifactError where the files do not fit each other.
+    arguments: those of the command. camera: whose threshold counts, by default the pooled one.
+    Raises ArtifactError where the files do not fit each other.
     """
-    import numpy as np
-
     from hhvad.artifacts import probe, scores
-    from hhvad.localization import locator_file
+    from hhvad.localization import alarms, locator_file
 
     settings = locator_file.read(arguments.locator)
     found = scores.read(arguments.scores)
     info = with_start(probe.read(arguments.probe), arguments.started)
     require_end(arguments.scores, found.bounds, arguments.probe, info.frames)
     smoothed = settings.smooth(found.scores, found.bounds)
-    taus = np.full(len(smoothed), settings.tau)
-    events = settings.events(found.scores, found.bounds)
+    hours = alarms.hours_of_day(found.bounds, info) if info.started else None
+    taus = settings.taus(len(smoothed), camera, hours)
+    events = settings.events(found.scores, found.bounds, camera, hours)
     return write_localization(arguments, settings, info, found, smoothed, taus, events)
 
 
