@@ -29,7 +29,8 @@ def by_commands(path: Path, folder: Path, mask: str = "") -> bytes:
     for line in (
         f"probe-video --video v --path {path} --timeout 60 --out {probe}",
         f"sample-frames --video v --path {path} --probe {probe} --view segments --threads 1"
-        f" --frames-per-segment 8 --segment-length 48 --size 56 56 --timeout 60 {mask} --out {frames}",
+        f" --frames-per-segment 8 --segment-length 48 --size 56 56 {mask} --timeout 60"
+        f" --out {frames}",
         f"capture-heads --frames {frames} --probe {probe} --times video --outer-marks no"
         " --model demo --model-name demo --revision ''"
         f" --dtype float32 --batch-size auto --device cpu --threads 1 --resident no"

@@ -20,8 +20,8 @@ from hhvad.artifacts.hdf5 import Artifact
 from hhvad.errors import ArtifactError
 from hhvad.localization import locator_file
 from hhvad.localization.locator import Locator
-from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.masks import Polygons
+from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.records import Event, HeadId
 
 # What features must share with the scorer to be judged by it.
