@@ -28,6 +28,8 @@ from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.settings import Method
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.records import HeadId, Video
+from hhvad.viewer.marks import Mark, decided
+from hhvad.viewer.marks import read as read_marks
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Study:
     questions: Mapping[str, Wordings]  # by method
     notes: Sequence[str] = field(default=())
     masks: Mapping[str, Polygons] = field(default_factory=dict)  # by camera
+    marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)  # by method that suppresses
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -112,6 +115,11 @@ class Study:
                 if isinstance(method, Lavad)
             },
             masks=read_masks(config.masks) if config.masks else {},
+            marks={
+                key: decided(read_marks(suppress.marks), key)
+                for key, method in methods.items()
+                if (suppress := method.locator.suppress)
+            },
         )
         return replace(study, notes=tuple(study._check()))
 
@@ -183,6 +191,14 @@ class Study:
     def mask(self, video: str) -> Polygons:
         """What of a video's picture is hidden from the models."""
         return self.masks.get(self.videos[video].camera, ())
+
+    def marked(self, method: str) -> list[str]:
+        """The videos whose marked events can be compared with later ones, sorted.
+
+        Not those of split calibration: their segments need not have been looked at.
+        """
+        names = {mark.video for mark in self.marks[method]} & set(self.videos)
+        return sorted(name for name in names if self.videos[name].split != "calibration")
 
     def size(self, model: str | None = None) -> tuple[int, int]:
         """Height and width of the frames that a model sees; without one, the study's."""
@@ -330,6 +346,7 @@ class Study:
             )
         yield from self._check_validation()
         yield from self._check_cameras()
+        yield from self._check_marks()
         yield from self._check_demo()
         yield from self._check_gpu()
 
@@ -532,6 +549,28 @@ class Study:
                 yield (
                     f"method {name}: no reference footage of camera {', '.join(lacking)}: it has "
                     "the pooled threshold of the others"
+                )
+
+    def _check_marks(self) -> Iterator[str]:
+        """Marks need vectors and ordinary footage; those that cannot be used are counted."""
+        for name, marks in self.marks.items():
+            key = f"{self.source}: methods.{name}.locator.suppress"
+            if not isinstance(self.methods[name], HeadHunt):
+                raise ConfigError(
+                    f"{key}: a method of kind {self.methods[name].kind} has no features of events "
+                    "to compare with marks; remove the key (kind headhunt has some)"
+                )
+            if name in self.frozen and name not in self.budgeted:
+                raise ConfigError(
+                    f"{key}: a frozen detector needs ordinary footage to compare events by; add "
+                    "rows of split reference and locator.kind budget"
+                )
+            unused = sum(mark.video not in self.marked(name) for mark in marks)
+            if unused:
+                yield (
+                    f"{self.methods[name].locator.suppress.marks}: {unused} of {len(marks)} marks "  # type: ignore[union-attr]
+                    f"of method {name} are of videos that are no longer in the sheet, or in split "
+                    "calibration: kept in the file, and not used"
                 )
 
     def _check_demo(self) -> Iterator[str]:

@@ -275,6 +275,24 @@ def ignored_hours(wildcards):
     return locator_of(wildcards).ignore_hours.get(camera_of(wildcards), [])
 
 
+def inputs_of_suppression(wildcards):
+    """What marks teach, a video's head features and whose experts count; nothing without marks."""
+    if wildcards.method not in STUDY.marks:
+        return []
+    marks = f"<results>/marks/{wildcards.method}.h5"
+    return [marks, online_features(wildcards), scorer_of(wildcards)]
+
+
+def suppress_flags(wildcards, input):
+    """The same as flags."""
+    if not input.suppress:
+        return ""
+    marks, features, scorer = input.suppress
+    similarity = str(locator_of(wildcards).suppress.similarity)
+    files = ["--marks", marks, "--features", features, "--scorer", scorer]
+    return join([*files, "--similarity", similarity])
+
+
 def localization_of_labelled_tests(wildcards):
     """Smoothed scores of the test videos whose label is known."""
     return [

@@ -25,6 +25,7 @@ STAGES = (
     "zero_shot",
     "locate",
     "alarms",
+    "marks",
     "describe",
     "hivau",
     "report",

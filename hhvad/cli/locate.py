@@ -185,12 +185,13 @@ def write_localization(
     events: Sequence[Event],
     *,
     ignored: Sequence[bool] | None = None,
+    suppressed: Sequence[Mapping[str, Any]] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Write a video's smoothed scores [T] and its events, above thresholds taus [T]; the events.
 
-    ignored: which events are, where this can be; then taus are written, too. about: what the JSON
-    file says beside the events.
+    ignored: which events are, where this can be; then taus are written, too. suppressed: the same
+    as columns of their rows. about: what the JSON file says beside the events.
     """
     from hhvad.artifacts import scores
     from hhvad.files import write_json, write_tsv
@@ -220,6 +221,9 @@ def write_localization(
     if ignored is not None:
         columns.append("ignored")
         rows = [{**row, "ignored": int(one)} for row, one in zip(rows, ignored, strict=True)]
+    if suppressed is not None:
+        columns += ["suppressed", "cosine"]
+        rows = [{**row, **one} for row, one in zip(rows, suppressed, strict=True)]
     write_tsv(
         arguments.out_events,
         ("video", *columns),

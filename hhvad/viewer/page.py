@@ -263,6 +263,8 @@ def _columns(
     }
     if any(sprites.values()):
         columns["tile"] = [_tile(sprites[event.video], event) for event in events]
+    if any(event.is_quiet for event in events):
+        columns["quiet"] = [int(event.is_quiet) for event in events]
     if any(event.description for event in events):
         columns["text"] = [_sentence(event.description) for event in events]
     return columns

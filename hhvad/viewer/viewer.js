@@ -279,6 +279,7 @@
     parts.fill.style.background = colour(method);
     parts.mark.textContent = SIGNS[mark];
     row.dataset.mark = mark;
+    row.classList.toggle("quiet", Boolean(isEvent && events.quiet?.[item]));
     row.setAttribute("aria-selected", String(isEvent ? item === now.event : item === now.video));
     parts.picture.style.backgroundImage = "";
     row.tile = video.sprite && [index, isEvent ? events.tile[item] : bestTile(index)];

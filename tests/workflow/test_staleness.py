@@ -9,7 +9,7 @@ import pytest
 import yaml
 from study import ROOT, Study
 
-from hhvad.files import read_tsv, write_tsv
+from hhvad.files import read_json, read_tsv, write_tsv
 from hhvad.sheet import COLUMNS
 
 AFTER_CAPTURE = {
@@ -143,6 +143,35 @@ def test_a_mask_of_one_camera(finished: Study):
     own = OF_A_VIDEO - {"make_demo_video", "probe_video", "sample_thumbnails"}
     # The detector keeps the masks.
     assert rules(jobs) == own | {"pack_detector"} | REPORT - {"check_annotations"}
+
+
+def test_marks_suppress_events_and_give_them_back(finished: Study):
+    name = of(finished, "test", "anomaly")[0]
+    events = finished.folder / f"results/demo/events/headhunt/{name}.json"
+    first, *others = read_json(events)["events"]
+    marks = finished.folder / "config/marks.tsv"
+
+    def mark(word: str) -> None:
+        row = (name, "headhunt", first["start_frame"], first["end_frame"], word)
+        write_tsv(marks, ("video", "method", "start_frame", "end_frame", "mark"), [row])
+
+    mark("false")
+    finished.change_method(locator={"suppress": {"marks": "config/marks.tsv"}})
+    after = {"localize_alarms", "report_metrics", "plot_video", "plot_curves", "build_viewer"}
+    assert rules(finished.planned()) == after | {"learn_marks", "all"}
+    done = finished.snakemake()
+    assert done.returncode == 0, done.stdout
+    found = read_json(events)["events"]
+    span = f"{name} {first['start_frame']}-{first['end_frame']}"
+    assert (found[0]["suppressed"], found[0]["cosine"]) == (span, 1.0)
+    assert len(found) == 1 + len(others)
+    assert '"quiet":[' in (finished.folder / "results/demo/viewer/data/study.js").read_text()
+    assert finished.planned() == {}
+    mark("unsure")
+    assert rules(finished.planned()) == after | {"learn_marks", "all"}
+    finished.change_method(locator={"suppress": {"similarity": 0.5}})
+    mark("false")
+    assert rules(finished.planned()) == after | {"all"}
 
 
 def test_new_annotation_of_a_test_video(finished: Study, edit: Callable):
