@@ -102,7 +102,7 @@ def learn(tmp_path):
         )  # fmt: skip
         assert done == 0
         scores.write(tmp_path / "new.tsv", BOUNDS, np.array([0.0, 1.0, 0.0, 0.0]))
-        write_json(tmp_path / "new.json", probes.probe(40).to_json("new"))
+        probes.write_probe(tmp_path / "new.json", 40)
         write_json(tmp_path / "locator.json", Locator(0.1, 0.5).to_json())
         out = [str(tmp_path / f"out{suffix}") for suffix in (".s.tsv", ".tsv", ".json")]
         command = [
