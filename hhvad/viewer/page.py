@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from hhvad.artifacts import scores
 from hhvad.errors import ArtifactError
 from hhvad.files import atomic_path, read_json, read_text, read_tsv, write_json, write_text
 from hhvad.localization.locator import Locator
@@ -116,6 +117,14 @@ def build(
         taus = {m: one.budget.of(video.camera).tau for m, one in locators.items() if one.budget}
         if taus:
             details["taus"] = taus
+        hourly = {
+            m: steps
+            for m, curve in shown.curves.items()
+            if m in taus
+            and (steps := tau_steps(results / "localization" / m / f"{video.video}.tsv", curve))
+        }
+        if hourly:
+            details["hourly"] = hourly
         _write_script(data / "videos" / f"{video.video}.js", "video", details, video.video)
     if not entries:
         raise ArtifactError(
@@ -226,6 +235,17 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     return details
 
 
+def tau_steps(path: Path, curve: Curve) -> list[list[float]]:
+    """[second, threshold] from which it holds, in order; empty where one holds for the video."""
+    import numpy as np
+
+    taus = scores.read_taus(path)
+    if taus is None or (taus == taus[0]).all():
+        return []
+    changes = np.flatnonzero(np.diff(taus, prepend=np.nan) != 0)  # NaN differs from the first
+    return [[round(float(curve.bounds[i, 0]), 3), round(float(taus[i]), 4)] for i in changes]
+
+
 def _times(times: FrameTimes) -> dict[str, Any]:
     """When frames start: `steps` as the probe's, in units of `unit` seconds; see stepFrame."""
     unit = 1 / times.rate if times.is_constant else times.unit
@@ -263,8 +283,8 @@ def _columns(
     }
     if any(sprites.values()):
         columns["tile"] = [_tile(sprites[event.video], event) for event in events]
-    if any(event.is_quiet for event in events):
-        columns["quiet"] = [int(event.is_quiet) for event in events]
+    if any(event.quiet for event in events):
+        columns["quiet"] = [int(bool(event.quiet)) for event in events]
     if any(event.description for event in events):
         columns["text"] = [_sentence(event.description) for event in events]
     return columns
