@@ -58,6 +58,11 @@ if STUDY.alarmed:
     include: "rules/alarms.smk"
 
 
+if STUDY.marks:
+
+    include: "rules/marks.smk"
+
+
 include: "rules/describe_inputs.smk"
 include: "rules/describe.smk"
 include: "rules/report.smk"

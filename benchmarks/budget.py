@@ -1,6 +1,8 @@
 """How often ordinary windows raise an alarm at thresholds from a budget, on simulated scores.
 
-    python benchmarks/budget.py [--draws 2000] [--seed 0]
+    python benchmarks/budget.py [--draws 2000] [--seed 0] [--kinds KIND...] [--counts N...]
+
+Each row has random numbers of its own: a run of some rows gives the same ones.
 
 A window is an hour of 6 segments of ten minutes; the budget is 2 alarms a day, so alpha is 1/12.
 Each draw makes n reference windows and a threshold, and judges 200 ordinary windows that are drawn
@@ -50,14 +52,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--counts", nargs="+", type=int, default=COUNTS)
     arguments = parser.parse_args()
     started = time.process_time()
     alpha = Budget(PER_DAY).alpha
     print(f"{arguments.draws} draws, seed {arguments.seed}; alpha is {alpha:.4f}\n")
     print("| scores | n | alarms | known share | 1 % events | 1 % events, drop_top |")
     print("|---|---|---|---|---|---|", flush=True)
-    for kind in KINDS:
-        for windows in COUNTS:
+    for kind in arguments.kinds:
+        for windows in arguments.counts:
             rank = math.ceil((windows + 1) * (1 - alpha) - 1e-9)
             known = 0 if kind == "constant" else 1 - rank / (windows + 1)
             events = max(1, windows // 100)

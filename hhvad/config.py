@@ -282,6 +282,11 @@ class Config(Section):
     describe: Describe | None = Field(
         None, description="Describes events in sentences; by default nothing is described."
     )
+    masks: str | None = Field(
+        None,
+        description="YAML file of what is hidden from all models: per camera, a list of polygons "
+        "of [x, y], from 0 to 1 of the upright picture (docs/alarms.md).",
+    )
     sampling: Sampling = Sampling()
     compute: Compute = Compute()
     metrics: Metrics = Metrics()

@@ -18,6 +18,8 @@ from hhvad.config import Config, Describe, Model, Prompts, Sampling, parse, read
 from hhvad.errors import ConfigError, SheetError
 from hhvad.files import digest
 from hhvad.localization.locator import shortest_event
+from hhvad.masks import Polygons, require_cameras
+from hhvad.masks import read as read_masks
 from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Caption, Lavad, Wordings
@@ -26,6 +28,8 @@ from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.settings import Method
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.records import HeadId, Video
+from hhvad.viewer.marks import Mark, decided
+from hhvad.viewer.marks import read as read_marks
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Study:
     frozen: Mapping[str, Frozen]  # by method
     questions: Mapping[str, Wordings]  # by method
     notes: Sequence[str] = field(default=())
+    masks: Mapping[str, Polygons] = field(default_factory=dict)  # by camera
+    marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)  # by method that suppresses
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -107,6 +113,12 @@ class Study:
                 key: parse(Wordings, read_yaml(method.prompts), method.prompts)
                 for key, method in methods.items()
                 if isinstance(method, Lavad)
+            },
+            masks=read_masks(config.masks) if config.masks else {},
+            marks={
+                key: decided(read_marks(suppress.marks), key)
+                for key, method in methods.items()
+                if (suppress := method.locator.suppress)
             },
         )
         return replace(study, notes=tuple(study._check()))
@@ -175,6 +187,18 @@ class Study:
         """A digest of what the sheet says of these videos: it changes when an annotation does."""
         rows = [self.videos[name] for name in names]
         return digest([(v.video, v.label, v.category, sheet.format_events(v.events)) for v in rows])
+
+    def mask(self, video: str) -> Polygons:
+        """What of a video's picture is hidden from the models."""
+        return self.masks.get(self.videos[video].camera, ())
+
+    def marked(self, method: str) -> list[str]:
+        """The videos whose marked events can be compared with later ones, sorted.
+
+        Not those of split calibration: their segments need not have been looked at.
+        """
+        names = {mark.video for mark in self.marks[method]} & set(self.videos)
+        return sorted(name for name in names if self.videos[name].split != "calibration")
 
     def size(self, model: str | None = None) -> tuple[int, int]:
         """Height and width of the frames that a model sees; without one, the study's."""
@@ -322,6 +346,7 @@ class Study:
             )
         yield from self._check_validation()
         yield from self._check_cameras()
+        yield from self._check_marks()
         yield from self._check_demo()
         yield from self._check_gpu()
 
@@ -494,6 +519,8 @@ class Study:
     def _check_cameras(self) -> Iterator[str]:
         """Every camera that is named exists; a budget has footage; who has none is said."""
         cameras = {video.camera for video in self.videos.values()}
+        if self.config.masks:
+            require_cameras(self.masks, cameras, f"masks: {self.config.masks}")
         reference = {self.videos[name].camera for name in self.split("reference")}
         if reference and not self.budgeted:
             yield (
@@ -522,6 +549,28 @@ class Study:
                 yield (
                     f"method {name}: no reference footage of camera {', '.join(lacking)}: it has "
                     "the pooled threshold of the others"
+                )
+
+    def _check_marks(self) -> Iterator[str]:
+        """Marks need vectors and ordinary footage; those that cannot be used are counted."""
+        for name, marks in self.marks.items():
+            key = f"{self.source}: methods.{name}.locator.suppress"
+            if not isinstance(self.methods[name], HeadHunt):
+                raise ConfigError(
+                    f"{key}: a method of kind {self.methods[name].kind} has no features of events "
+                    "to compare with marks; remove the key (kind headhunt has some)"
+                )
+            if name in self.frozen and name not in self.budgeted:
+                raise ConfigError(
+                    f"{key}: a frozen detector needs ordinary footage to compare events by; add "
+                    "rows of split reference and locator.kind budget"
+                )
+            unused = sum(mark.video not in self.marked(name) for mark in marks)
+            if unused:
+                yield (
+                    f"{self.methods[name].locator.suppress.marks}: {unused} of {len(marks)} marks "  # type: ignore[union-attr]
+                    f"of method {name} are of videos that are no longer in the sheet, or in split "
+                    "calibration: kept in the file, and not used"
                 )
 
     def _check_demo(self) -> Iterator[str]:

@@ -63,10 +63,13 @@ def _shown(metric: dict[str, float | None] | None) -> str:
 
 
 def _found(study: Study, method: str) -> dict[str, list[dict[str, float]]]:
-    """The events of each test video that has been judged, without those in ignored hours."""
+    """The events of each test video that has been judged, without ignored and suppressed ones."""
     files = {name: study.results / f"events/{method}/{name}.json" for name in study.split("test")}
     events = {name: read_json(file)["events"] for name, file in files.items() if file.is_file()}
-    return {name: [one for one in rows if not one.get("ignored")] for name, rows in events.items()}
+    return {
+        name: [one for one in rows if not one.get("ignored") and not one.get("suppressed")]
+        for name, rows in events.items()
+    }
 
 
 def _counts(study: Study, method: str) -> tuple[int, int, int]:

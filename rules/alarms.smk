@@ -56,6 +56,7 @@ rule localize_alarms:
         scores="<results>/scores/{method}/{video}.tsv",
         locator="<results>/locator/{method}.json",
         probe="<results>/probe/{video}.json",
+        suppress=inputs_of_suppression,
     output:
         scores="<results>/localization/{method}/{video}.tsv",
         events=report(
@@ -86,6 +87,7 @@ rule localize_alarms:
             "none" if locator_of(wildcards).low is None else locator_of(wildcards).low
         ),
         ignore_hours=ignored_hours,
+        suppress=suppress_flags,
     shell:
         "hhvad localize-alarms"
         " --video {wildcards.video:q}"
@@ -100,6 +102,7 @@ rule localize_alarms:
         " --pad {params.pad}"
         " --low {params.low}"
         " --ignore-hours {params.ignore_hours}"
+        " {params.suppress}"
         " --out-scores {output.scores:q}"
         " --out-events {output.events:q}"
         " --out-json {output.json:q} 2> {log:q}"

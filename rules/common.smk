@@ -8,7 +8,7 @@ from shlex import join
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from hhvad import checkpoint
+from hhvad import checkpoint, masks
 from hhvad.artifacts.hdf5 import SCHEMA_VERSIONS
 from hhvad.artifacts.probe import PROBE_VERSION, has_damage
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
@@ -209,7 +209,14 @@ def wanted_heads(wildcards):
 def frames_shape(wildcards):
     """What a capture depends on of the frames, which are temporary."""
     size = STUDY.size(wildcards.model)
-    return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size]
+    mask = STUDY.mask(wildcards.video)
+    return [SAMPLING.frames_per_segment, SAMPLING.segment_length, *size, *mask]
+
+
+def mask_flag(wildcards):
+    """What of a video's picture is hidden, as a flag; readers of temporary frames depend on it."""
+    mask = STUDY.mask(wildcards.video)
+    return join(["--mask", masks.to_text(mask)]) if mask else ""
 
 
 def commit_file(model):
@@ -283,6 +290,24 @@ def ignored_hours(wildcards):
     return locator_of(wildcards).ignore_hours.get(camera_of(wildcards), [])
 
 
+def inputs_of_suppression(wildcards):
+    """What marks teach, a video's head features and whose experts count; nothing without marks."""
+    if wildcards.method not in STUDY.marks:
+        return []
+    marks = f"<results>/marks/{wildcards.method}.h5"
+    return [marks, online_features(wildcards), scorer_of(wildcards)]
+
+
+def suppress_flags(wildcards, input):
+    """The same as flags."""
+    if not input.suppress:
+        return ""
+    marks, features, scorer = input.suppress
+    similarity = str(locator_of(wildcards).suppress.similarity)
+    files = ["--marks", marks, "--features", features, "--scorer", scorer]
+    return join([*files, "--similarity", similarity])
+
+
 def localization_of_labelled_tests(wildcards):
     """Smoothed scores of the test videos whose label is known."""
     return [
@@ -310,6 +335,16 @@ def results_of_methods(wildcards):
     if COMPARED:
         files += ["comparison/methods.json"]
     return [f"<results>/{file}" for file in files]
+
+
+def masks_flag(wildcards):
+    """The file of what is hidden, as a flag."""
+    return join(["--masks", STUDY.config.masks]) if STUDY.config.masks else ""
+
+
+def masks_of_tests(wildcards):
+    """What is hidden in the test videos, so that the page shows it anew."""
+    return {STUDY.videos[name].camera: STUDY.mask(name) for name in TEST}
 
 
 def metrics_of_methods(wildcards):

@@ -66,6 +66,7 @@ rule sample_clips:
     params:
         path=video_path,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
     shell:
@@ -75,6 +76,7 @@ rule sample_clips:
         " --probe {input.probe:q}"
         " --focus {input.focus:q}"
         " --size {params.size}"
+        " {params.mask}"
         " --threads {threads}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
@@ -104,6 +106,7 @@ rule describe_clips:
         model=lambda wildcards: model_flags(DESCRIBE.model),
         checkpoint=lambda wildcards: STAMPS[DESCRIBE.model],
         hierarchy=lambda wildcards: DESCRIBE.hierarchy,
+        mask=mask_flag,  # of the frames, which are temporary
         clip=lambda wildcards: DESCRIBE.questions.clip,
         system=lambda wildcards: DESCRIBE.system,
         max_tokens=lambda wildcards: DESCRIBE.max_tokens,
@@ -151,6 +154,7 @@ rule describe_events:
         model=lambda wildcards: model_flags(UPPER),
         checkpoint=lambda wildcards: STAMPS[UPPER],
         hierarchy=lambda wildcards: DESCRIBE.hierarchy,
+        mask=mask_flag,  # of the frames, which are temporary
         judgement=lambda wildcards: DESCRIBE.questions.judgement,
         description=lambda wildcards: DESCRIBE.questions.description,
         analysis=lambda wildcards: DESCRIBE.questions.analysis,
@@ -208,6 +212,7 @@ rule describe_video:
         model=lambda wildcards: model_flags(UPPER),
         checkpoint=lambda wildcards: STAMPS[UPPER],
         hierarchy=lambda wildcards: DESCRIBE.hierarchy,
+        mask=mask_flag,  # of the frames, which are temporary
         judgement=lambda wildcards: DESCRIBE.questions.judgement,
         description=lambda wildcards: DESCRIBE.questions.description,
         analysis=lambda wildcards: DESCRIBE.questions.analysis,

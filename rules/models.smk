@@ -90,6 +90,7 @@ rule caption_frames:
         keep=lambda wildcards: caption_of(wildcards).keep,
         max_tokens=lambda wildcards: caption_of(wildcards).max_tokens,
         size=lambda wildcards: STUDY.size(wildcards.model),
+        mask=mask_flag,
         compute=compute_flags,
         schema=TEXT_VERSIONS["texts"],
     shell:
@@ -136,6 +137,7 @@ rule embed_frames:
         checkpoint=lambda wildcards: STAMPS[wildcards.model],
         batch_size=lambda wildcards: model_of(wildcards).batch_size,
         size=lambda wildcards: STUDY.size(wildcards.model),
+        mask=mask_flag,
         compute=compute_flags,
         schema=SCHEMA_VERSIONS["vectors"],
         vectors=unit_vectors,
@@ -171,6 +173,7 @@ use rule embed_frames as embed_class_tokens with:
         checkpoint=lambda wildcards: STAMPS[wildcards.model],
         batch_size=lambda wildcards: model_of(wildcards).batch_size,
         size=lambda wildcards: STUDY.size(wildcards.model),
+        mask=mask_flag,
         compute=compute_flags,
         schema=SCHEMA_VERSIONS["vectors"],
         vectors="class",

@@ -143,6 +143,7 @@ rule sample_frames:
         frames=SAMPLING.frames_per_segment,
         segment_length=SAMPLING.segment_length,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
     shell:
@@ -154,6 +155,7 @@ rule sample_frames:
         " --frames-per-segment {params.frames}"
         " --segment-length {params.segment_length}"
         " --size {params.size}"
+        " {params.mask}"
         " --threads {threads}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
@@ -173,6 +175,7 @@ use rule sample_frames as sample_video_but_last with:
         frames=SAMPLING.frames_per_segment,
         segment_length=SAMPLING.segment_length,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
 
@@ -195,6 +198,7 @@ use rule sample_frames as sample_segments with:
         frames=SAMPLING.frames_per_segment,
         segment_length=SAMPLING.segment_length,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
 
@@ -217,6 +221,7 @@ use rule sample_frames as sample_grid with:
         frames=1,
         segment_length=stride_of,
         size=height_and_width,
+        mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
 

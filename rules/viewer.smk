@@ -24,6 +24,8 @@ rule build_viewer:
         study=STUDY.name,
         methods=list(STUDY.methods),
         described="" if STUDY.described is None else f"--described {STUDY.described}",
+        masks=masks_flag,
+        mask=masks_of_tests,
         version=VIEWER_VERSION,
     shell:
         "hhvad build-viewer"
@@ -32,5 +34,6 @@ rule build_viewer:
         " --study {params.study:q}"
         " --methods {params.methods:q}"
         " {params.described}"
+        " {params.masks}"
         " --video-root ."
         " --out {output:q}/index.html 2> {log:q}"

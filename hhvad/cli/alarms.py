@@ -64,6 +64,10 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--pad", type=float, required=True, metavar="SECONDS")
     p.add_argument("--low", type=_score_or_none, required=True, metavar="SCORE|none")
     p.add_argument("--ignore-hours", nargs="*", required=True, metavar="22-6", help="UTC")
+    p.add_argument("--marks", metavar="H5", help="from learn-marks: what suppresses events")
+    p.add_argument("--features", metavar="H5", help="with --marks: the video's capture")
+    p.add_argument("--scorer", metavar="H5", help="with --marks: whose experts are compared")
+    p.add_argument("--similarity", type=float, default=0.9, metavar="COSINE", help="with --marks")
     p.set_defaults(run=_localize_alarms)
 
 
@@ -203,6 +207,7 @@ def _videos(path: str) -> dict[str, Segments]:
 
 def _localize_alarms(arguments: Namespace) -> None:
     from hhvad.artifacts import probe, scores
+    from hhvad.cli import marks
     from hhvad.cli.locate import require_fit, with_start, write_localization
     from hhvad.localization import alarms, locator_file
 
@@ -219,14 +224,19 @@ def _localize_alarms(arguments: Namespace) -> None:
     by_hour = settings.budget is not None and settings.budget.of(camera).by_hour
     if hours is None and (ignored or by_hour):
         notes.append("its wall clock is not known: thresholds and ignored hours do not apply")
-    for note in notes:
-        _note(f"{arguments.video}: {note}")
     shape = alarms.Shape(arguments.merge_gap, arguments.min_duration, arguments.pad, arguments.low)
     smoothed = settings.smooth(found.scores, found.bounds)
     taus = settings.taus(len(smoothed), camera, hours)
     judged = settings.judged(found.bounds)
     events = shape.events(smoothed[:judged], taus[:judged], found.bounds[:judged], info)
     words = [shape.words(), f"ignored hours {' '.join(arguments.ignore_hours)}" if ignored else ""]
+    suppressed = None
+    if arguments.marks:
+        suppressed, said = marks.judge(arguments, events)
+        notes += said
+        words.append(f"without those suppressed by marks (similarity {arguments.similarity:g})")
+    for note in notes:
+        _note(f"{arguments.video}: {note}")
     write_localization(
         arguments,
         settings,
@@ -236,6 +246,7 @@ def _localize_alarms(arguments: Namespace) -> None:
         taus,
         events,
         ignored=[alarms.is_ignored(event, info, ignored) for event in events],
+        suppressed=suppressed,
         about={
             "camera": camera,
             "threshold": None if settings.budget is None else settings.budget.of(camera).words(),

@@ -39,6 +39,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--focus", required=True, metavar="TSV", help="from sample-focus")
     p.add_argument("--size", type=_positive, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
     p.add_argument("--threads", type=_positive, required=True, metavar="N")
+    p.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
     p.add_argument("--timeout", type=float, required=True, metavar="SECONDS")
     p.add_argument("--out", required=True, metavar="H5")
     p.set_defaults(run=_sample_clips)
@@ -133,6 +134,7 @@ def _sample_focus(arguments: argparse.Namespace) -> None:
 
 
 def _sample_clips(arguments: argparse.Namespace) -> None:
+    from hhvad import masks
     from hhvad.artifacts import probe
     from hhvad.describe import plan
     from hhvad.media.probe import sample_frames
@@ -149,6 +151,7 @@ def _sample_clips(arguments: argparse.Namespace) -> None:
         size=arguments.size,
         threads=arguments.threads,
         timeout=arguments.timeout,
+        mask=masks.from_text(arguments.mask),
         spans=[[one.unit.start, one.unit.end] for one in picked],
         picked=[one.frames for one in picked],
     )
@@ -162,7 +165,8 @@ def _describe(arguments: argparse.Namespace) -> None:
     from hhvad.files import digest, write_text
 
     with open_artifact(arguments.frames, "frames") as (_, given):
-        shown = {name: given[name] for name in ("source", "size", "resize", "decoder")}
+        named = ("source", "size", "resize", "decoder", *(["mask"] if "mask" in given else []))
+        shown = {name: given[name] for name in named}
     picked = plan.read(arguments.focus)
     has_events = any(one.unit.level == "event" for one in picked)
     levels = {arguments.level}

@@ -44,6 +44,11 @@ def add_commands(commands: Any) -> None:
         metavar="PATH",
         help="its checkpoint: a folder or hub id (default: the demo's, if that made the detector)",
     )
+    p.add_argument(
+        "--camera",
+        metavar="ID",
+        help="whose threshold and mask apply, where the detector has some per camera",
+    )
     p.add_argument("--device", default="auto", help="auto (default), cpu, cuda:0")
     p.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads (default 2)")
     p.add_argument(
@@ -65,11 +70,12 @@ def _detect(arguments: Namespace) -> None:
     path = demo if arguments.detector == "demo" else Path(arguments.detector)
     detector = Detector.read(path)
     engine = _engine(arguments, path, detector)
+    _note_camera(detector, arguments.camera)
     out: Path = arguments.out
     write_json(out / f"locator/{METHOD}.json", detector.locator.to_json())
     judged: list[Video] = []
     failed: list[VideoError] = []
-    for video in _videos(arguments.files):
+    for video in _videos(arguments.files, arguments.camera):
         try:
             events = _judge(video, detector, engine, arguments)
         except VideoError as error:
@@ -96,11 +102,25 @@ def _detect(arguments: Namespace) -> None:
             study=f"{len(judged)} videos",
             methods=[METHOD],
             video_root=Path(),
+            masks=detector.masks,
             out=out / "index.html",
         )
         print(f"Events, videos and curves: {out / 'index.html'}")
     if failed:
         raise VideoError(f"{len(failed)} of {len(arguments.files)} files could not be judged")
+
+
+def _note_camera(detector: Detector, camera: str | None) -> None:
+    """Say what the detector does not know of a camera."""
+    budget, notes = detector.locator.budget, []
+    if camera is None and detector.masks:
+        notes.append("it has masks, but no --camera is given: nothing is hidden")
+    if camera is not None and detector.masks and camera not in detector.masks:
+        notes.append(f"it has no mask of camera {camera}: nothing is hidden")
+    if camera is not None and budget is not None and not budget.knows(camera):
+        notes.append(budget.unknown(camera))
+    for note in notes:
+        print(f"note: detector: {note}", file=sys.stderr)
 
 
 def _engine(arguments: Namespace, path: Path, detector: Detector) -> Any:
@@ -139,17 +159,18 @@ def _engine(arguments: Namespace, path: Path, detector: Detector) -> Any:
     return engine
 
 
-def _videos(files: Sequence[Path]) -> Iterator[Video]:
+def _videos(files: Sequence[Path], camera: str | None) -> Iterator[Video]:
     """The files as rows of a sheet, each once, with ids made from their names."""
     from hhvad.datasets.folder import new_id
     from hhvad.errors import SheetError
-    from hhvad.records import Video
+    from hhvad.records import ONE_CAMERA, Video
 
     taken: set[str] = set()
     for file in dict.fromkeys(files):
         if any(ord(char) < 32 for char in str(file)):
             raise SheetError(f"{str(file)!r}: the name holds a control character; rename the file")
-        yield Video(new_id(Path(file.name), taken), str(file), "test", None)
+        name = new_id(Path(file.name), taken)
+        yield Video(name, str(file), "test", None, camera=camera or ONE_CAMERA)
 
 
 def _judge(
@@ -177,7 +198,8 @@ def _judge(
         "out_events": out / f"events/{METHOD}/{name}.tsv",
         "out_json": out / f"events/{METHOD}/{name}.json",
     }
-    events = localize_events(Namespace(video=name, method=METHOD, started=None, **paths))
+    asked = Namespace(video=name, method=METHOD, started=None, **paths)
+    events = localize_events(asked, arguments.camera)
     write_text(out / f"subtitles/{name}.vtt", subtitles(events))
     sample_thumbnails(
         video.path,
@@ -210,6 +232,7 @@ def _scores(
         size=sampling["size"],
         threads=arguments.threads,
         timeout=arguments.timeout,
+        mask=detector.masks.get(arguments.camera, ()),
     )
     segments, indices = samplers.plan(
         info.frames, "segments", shape[0], sampling["segment_length"], info.damaged

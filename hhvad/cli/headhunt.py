@@ -103,6 +103,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--scorer", required=True, metavar="H5")
     p.add_argument("--locator", required=True, metavar="JSON")
     p.add_argument("--out", required=True, metavar="H5")
+    p.add_argument("--masks", metavar="YAML", help="what is hidden, per camera; it is kept")
     p.set_defaults(run=_pack_detector)
 
     p = commands.add_parser("unpack-locator", help="take the locator out of a detector")
@@ -326,12 +327,15 @@ def _score_headhunt(arguments: Namespace) -> None:
 
 
 def _pack_detector(arguments: Namespace) -> None:
+    from hhvad import masks
     from hhvad.artifacts import hdf5 as artifacts
     from hhvad.localization import locator_file
 
     fitted = artifacts.read(arguments.scorer, "scorer")
     settings = locator_file.read(arguments.locator).to_json()
     provenance = {**fitted.provenance, "locator": settings}
+    if arguments.masks:
+        provenance["masks"] = masks.read(arguments.masks)
     artifacts.write(arguments.out, "detector", fitted.arrays, provenance)
 
 

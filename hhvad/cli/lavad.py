@@ -22,6 +22,7 @@ def add_commands(commands: Any) -> None:
     _add_windows(p)
     p.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
     p.add_argument("--threads", type=int, required=True, metavar="N", help="that decode")
+    p.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
     p.add_argument("--timeout", type=float, required=True, metavar="SECONDS")
     p.add_argument("--out", required=True, metavar="H5")
     p.set_defaults(run=_sample_windows)
@@ -106,6 +107,7 @@ def _add_each(p: Any) -> None:
 
 
 def _sample_windows(arguments: Namespace) -> None:
+    from hhvad import masks
     from hhvad.artifacts import probe
     from hhvad.media.probe import sample_frames
 
@@ -122,6 +124,7 @@ def _sample_windows(arguments: Namespace) -> None:
         size=arguments.size,
         threads=arguments.threads,
         timeout=arguments.timeout,
+        mask=masks.from_text(arguments.mask),
         spans=[(frame, frame + 1) for frame in wanted],
         picked=[(frame,) for frame in wanted],
     )

@@ -155,23 +155,23 @@ def _localize_events(arguments: Namespace) -> None:
     localize_events(arguments)
 
 
-def localize_events(arguments: Namespace) -> list[dict[str, Any]]:
+def localize_events(arguments: Namespace, camera: str | None = None) -> list[dict[str, Any]]:
     """Smooth a video's scores and write them and its events; the events as in the JSON file.
 
-    arguments: those of the command. Raises ArtifactError where the files do not fit each other.
+    arguments: those of the command. camera: whose threshold counts, by default the pooled one.
+    Raises ArtifactError where the files do not fit each other.
     """
-    import numpy as np
-
     from hhvad.artifacts import probe, scores
-    from hhvad.localization import locator_file
+    from hhvad.localization import alarms, locator_file
 
     settings = locator_file.read(arguments.locator)
     found = scores.read(arguments.scores)
     info = with_start(probe.read(arguments.probe), arguments.started)
     require_fit(arguments.scores, found.bounds, arguments.probe, info)
     smoothed = settings.smooth(found.scores, found.bounds)
-    taus = np.full(len(smoothed), settings.tau)
-    events = settings.events(found.scores, found.bounds)
+    hours = alarms.hours_of_day(found.bounds, info) if info.started else None
+    taus = settings.taus(len(smoothed), camera, hours)
+    events = settings.events(found.scores, found.bounds, camera, hours)
     return write_localization(arguments, settings, info, found, smoothed, taus, events)
 
 
@@ -185,12 +185,13 @@ def write_localization(
     events: Sequence[Event],
     *,
     ignored: Sequence[bool] | None = None,
+    suppressed: Sequence[Mapping[str, Any]] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Write a video's smoothed scores [T] and its events, above thresholds taus [T]; the events.
 
-    ignored: which events are, where this can be; then taus are written, too. about: what the JSON
-    file says beside the events.
+    ignored: which events are, where this can be; then taus are written, too. suppressed: the same
+    as columns of their rows. about: what the JSON file says beside the events.
     """
     from hhvad.artifacts import scores
     from hhvad.files import write_json, write_tsv
@@ -220,6 +221,9 @@ def write_localization(
     if ignored is not None:
         columns.append("ignored")
         rows = [{**row, "ignored": int(one)} for row, one in zip(rows, ignored, strict=True)]
+    if suppressed is not None:
+        columns += ["suppressed", "cosine"]
+        rows = [{**row, **one} for row, one in zip(rows, suppressed, strict=True)]
     write_tsv(
         arguments.out_events,
         ("video", *columns),

@@ -44,6 +44,7 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--segment-length", type=_count, required=True, metavar="FRAMES")
     sample.add_argument("--size", type=_count, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
     sample.add_argument("--threads", type=_count, required=True, metavar="N", help="that decode")
+    sample.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
     sample.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
     sample.add_argument("--out", required=True, metavar="H5")
     sample.set_defaults(run=_sample_frames)
@@ -109,6 +110,7 @@ def _probe_video(arguments: argparse.Namespace) -> None:
 
 
 def _sample_frames(arguments: argparse.Namespace) -> None:
+    from hhvad import masks
     from hhvad.artifacts import probe
     from hhvad.media.probe import sample_frames
 
@@ -123,6 +125,7 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         size=arguments.size,
         threads=arguments.threads,
         timeout=arguments.timeout,
+        mask=masks.from_text(arguments.mask),
     )
 
 

@@ -22,6 +22,7 @@ def add_commands(commands: Any) -> None:
         "--methods", required=True, nargs="+", metavar="METHOD", help="the first is shown first"
     )
     build.add_argument("--described", metavar="METHOD", help="whose events have descriptions")
+    build.add_argument("--masks", metavar="YAML", help="what was hidden from the models")
     build.add_argument(
         "--video-root", required=True, metavar="DIR", help="where the sheet's paths start"
     )
@@ -49,7 +50,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _build_viewer(arguments: Namespace) -> None:
-    from hhvad import sheet
+    from hhvad import masks, sheet
     from hhvad.viewer.page import build
 
     shown = build(
@@ -58,6 +59,7 @@ def _build_viewer(arguments: Namespace) -> None:
         study=arguments.study,
         methods=list(dict.fromkeys(arguments.methods)),
         described=arguments.described,
+        masks=masks.read(arguments.masks) if arguments.masks else None,
         video_root=Path(arguments.video_root),
         out=Path(arguments.out),
     )

@@ -161,7 +161,7 @@ def _read_events(path: Path) -> tuple[Event, ...]:
         return tuple(
             Event(int(row["start_frame"]), int(row["end_frame"]), float(row["peak_score"]))
             for row in read_tsv(path, ("start_frame", "end_frame", "peak_score"))
-            if row.get("ignored") != "1"
+            if row.get("ignored") != "1" and not row.get("suppressed")
         )
     except ValueError as error:
         raise ArtifactError(f"{path}: {error}; delete it and rerun") from error

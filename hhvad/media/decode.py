@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hhvad.masks import Polygon
+
     Picture = NDArray[np.uint8]
 
 MAX_SIDE = 16384  # pixels; a header that claims more is damaged
@@ -138,6 +140,7 @@ def sample(
     threads: int,
     spans: Sequence[Sequence[int]] = (),
     picked: Sequence[Sequence[int]] = (),
+    mask: Sequence[Polygon] = (),
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -163,6 +166,7 @@ def sample(
         "n_frames": info.frames,
         "decoder": info.decoder,
         "source": {"bytes": info.bytes, "fingerprint": info.fingerprint},
+        **({"mask": mask} if mask else {}),
     }
     with artifacts.create(out, "frames", provenance) as (file, check):
         artifacts.add_dataset(file, "indices", indices)
@@ -172,12 +176,12 @@ def sample(
         if spans:  # they overlap: their frames come in no order
             order = np.argsort(indices, axis=None, kind="stable")  # the file is decoded once
             wanted = indices.ravel()[order].tolist()
-            coming = _resized(path, info, wanted, size, threads)
+            coming = _resized(path, info, wanted, size, threads, mask)
             for number, picture in zip(order.tolist(), coming, strict=True):
                 target[divmod(number, frames_per_segment)] = picture
                 check()
             return
-        for row, batch in enumerate(_batches(path, info, indices, size, threads)):
+        for row, batch in enumerate(_batches(path, info, indices, size, threads, mask)):
             target[row] = batch
             check()
 
@@ -190,6 +194,7 @@ def stream(
     segment_length: int,
     size: Sequence[int],
     threads: int,
+    mask: Sequence[Polygon] = (),
 ) -> None:
     """Write each segment's frames to `output` as bytes; hhvad.media.probe.stream_segments reads.
 
@@ -200,13 +205,18 @@ def stream(
     _, indices = sampling.plan(
         info.frames, "segments", frames_per_segment, segment_length, info.damaged
     )
-    for batch in _batches(path, info, indices, size, threads):
+    for batch in _batches(path, info, indices, size, threads, mask):
         output.write(FRAMES)
         output.write(batch.data)
 
 
 def _batches(
-    path: str, info: Probe, indices: NDArray[np.int64], size: Sequence[int], threads: int
+    path: str,
+    info: Probe,
+    indices: NDArray[np.int64],
+    size: Sequence[int],
+    threads: int,
+    mask: Sequence[Polygon],
 ) -> Iterator[Picture]:
     """The frames of each segment, uint8 [F, H, W, 3], in one array that is used again.
 
@@ -217,7 +227,7 @@ def _batches(
     frames = indices.shape[1]
     batch = np.empty((frames, *size, 3), np.uint8)
     wanted = indices.ravel().tolist()
-    for number, picture in enumerate(_resized(path, info, wanted, size, threads)):
+    for number, picture in enumerate(_resized(path, info, wanted, size, threads, mask)):
         column = number % frames
         batch[column] = picture
         if column == frames - 1:
@@ -225,12 +235,22 @@ def _batches(
 
 
 def _resized(
-    path: str, info: Probe, wanted: list[int], size: Sequence[int], threads: int
+    path: str,
+    info: Probe,
+    wanted: list[int],
+    size: Sequence[int],
+    threads: int,
+    mask: Sequence[Polygon],
 ) -> Iterator[Picture]:
-    """These frames, in ascending order, uint8 [H, W, 3] each."""
+    """These frames, in ascending order, uint8 [H, W, 3] each, without what `mask` hides."""
     height, width = size
     ahead = _AHEAD // (info.height * info.width * 3)
-    coming = _in_thread(pictures(path, info, wanted, threads), max(2, ahead))
+    decoded = pictures(path, info, wanted, threads)
+    if mask:
+        from hhvad.media.mask import hide
+
+        decoded = hide(decoded, mask)
+    coming = _in_thread(decoded, max(2, ahead))
     if (height, width) == (info.height, info.width):
         yield from coming
         return

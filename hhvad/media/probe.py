@@ -32,6 +32,7 @@ from hhvad.artifacts import hdf5
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import VideoError
 from hhvad.files import sweep
+from hhvad.masks import Polygon
 
 _ENVIRONMENT = {
     # The C library keeps what is freed: else every picture's pages come anew from the kernel.
@@ -70,13 +71,15 @@ def sample_frames(
     timeout: float = 3600.0,
     spans: Sequence[Sequence[int]] = (),
     picked: Sequence[Sequence[int]] = (),
+    mask: Sequence[Polygon] = (),
 ) -> None:
     """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
     video: its id; size: height and width. spans [S, 2] and picked [S, frames_per_segment]: the
-    segments of views `focus` and `windows`, which may overlap, and the frames of each. The file is
-    decoded once, in order, never seeking back, and to its end. Where decord fails, PyAV tries: it
-    reads more, and where both fail, says why.
+    segments of views `focus` and `windows`, which may overlap, and the frames of each. mask: what
+    of the picture is hidden, before it is resized (hhvad.media.mask). The file is decoded once, in
+    order, never seeking back, and to its end. Where decord fails, PyAV tries: it reads more, and
+    where both fail, says why.
     Raises VideoError where `info` is of another file, where not all of its frames decode, and where
     `timeout` seconds are over; ArtifactError where `out` cannot be written. Then there is no file.
     """
@@ -94,6 +97,7 @@ def sample_frames(
         "threads": threads,
         "spans": [list(map(int, span)) for span in spans],
         "picked": [list(map(int, frames)) for frames in picked],
+        "mask": mask,
     }
     end = time.monotonic() + timeout
     try:
@@ -118,6 +122,7 @@ def stream_segments(
     size: Sequence[int],
     threads: int = 1,
     timeout: float = 3600.0,
+    mask: Sequence[Polygon] = (),
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """The frames uint8 [F, H, W, 3] of each segment of a video in turn, without a file.
 
@@ -133,6 +138,7 @@ def stream_segments(
         "segment_length": segment_length,
         "size": list(size),
         "threads": threads,
+        "mask": mask,
     }
     shape = (frames_per_segment, *size, 3)
     given = 0

@@ -35,6 +35,15 @@ class Fixed(Section):
     tau: Annotated[float, Field(ge=0, le=1)] = Field(description="Threshold.")
 
 
+class Suppress(Section):
+    """Which marks suppress events, and how alike they must be."""
+
+    marks: str = Field(description="The TSV of marks that the page exports.")
+    similarity: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="The least cosine of an event and one that was marked false."
+    )
+
+
 PAPER_TAUS = Grid(first=0.1, last=0.9, count=81)
 
 NAMED = {"lone-segment": Fixed(sigma=0.5, tau=0.5), "paper": Fixed(sigma=1.5, tau=0.65)}
@@ -114,6 +123,12 @@ class Locator(Section):
         "kept, marked as ignored and not counted.",
     )
 
+    suppress: Suppress | None = Field(
+        None,
+        description="Events that look like one that was marked false are kept, shown as suppressed "
+        "and not counted: {marks: FILE, similarity: 0.9}. Kind headhunt only (docs/alarms.md).",
+    )
+
     @model_validator(mode="after")
     def _budget_is_whole(self) -> Locator:
         budget = self.kind == "budget"
@@ -145,6 +160,7 @@ class Locator(Section):
             or self.pad
             or self.low is not None
             or self.ignore_hours
+            or self.suppress
         )
 
     @property

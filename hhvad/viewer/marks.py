@@ -53,6 +53,11 @@ def read(path: str | Path) -> list[Mark]:
     return marks
 
 
+def decided(marks: Sequence[Mark], method: str) -> list[Mark]:
+    """The marks of a method's events that say true or false."""
+    return [one for one in marks if one.method == method and one.mark in ("true", "false")]
+
+
 def decide(
     videos: Sequence[Video], marks: Sequence[Mark], split: str, *, replace_rows: bool = False
 ) -> list[Decision]:

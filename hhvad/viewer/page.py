@@ -28,9 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from hhvad.artifacts import scores
 from hhvad.errors import ArtifactError
 from hhvad.files import atomic_path, read_json, read_text, read_tsv, write_json, write_text
 from hhvad.localization.locator import Locator
+from hhvad.masks import Polygon
 from hhvad.records import Video
 from hhvad.viewer.study import (
     Curve,
@@ -86,12 +88,13 @@ def build(
     video_root: Path,
     out: Path,
     described: str | None = None,
+    masks: Mapping[str, Sequence[Polygon]] | None = None,
 ) -> dict[str, int]:
     """Write the page to `out` and its data beside it; how many videos and events it shows.
 
     video_root: the folder that relative paths of the sheet start from. described: the method whose
-    events have descriptions. Raises ArtifactError where
-    a file of the study is damaged, or no video has scores.
+    events have descriptions. masks: by camera, what was hidden from the models, drawn over the
+    thumbnails. Raises ArtifactError where a file of the study is damaged, or no video has scores.
     """
     data = out.parent / "data"
     locators = read_locators(results, methods)
@@ -105,6 +108,7 @@ def build(
         sprite = write_sprite(
             results / "thumbnails" / f"{video.video}.h5",
             data / "thumbnails" / f"{video.video}.jpg",
+            (masks or {}).get(video.camera, ()),
         )
         sprites[video.video] = sprite
         entries.append(_listed(shown, sprite, methods))
@@ -113,6 +117,14 @@ def build(
         taus = {m: one.budget.of(video.camera).tau for m, one in locators.items() if one.budget}
         if taus:
             details["taus"] = taus
+        hourly = {
+            m: steps
+            for m, curve in shown.curves.items()
+            if m in taus
+            and (steps := tau_steps(results / "localization" / m / f"{video.video}.tsv", curve))
+        }
+        if hourly:
+            details["hourly"] = hourly
         _write_script(data / "videos" / f"{video.video}.js", "video", details, video.video)
     if not entries:
         raise ArtifactError(
@@ -225,6 +237,17 @@ def _details(shown: Shown, sprite: Sprite | None, video_root: Path, folder: Path
     return details
 
 
+def tau_steps(path: Path, curve: Curve) -> list[list[float]]:
+    """[second, threshold] from which it holds, in order; empty where one holds for the video."""
+    import numpy as np
+
+    taus = scores.read_taus(path)
+    if taus is None or (taus == taus[0]).all():
+        return []
+    changes = np.flatnonzero(np.diff(taus, prepend=np.nan) != 0)  # NaN differs from the first
+    return [[round(float(curve.bounds[i, 0]), 3), round(float(taus[i]), 4)] for i in changes]
+
+
 def _times(times: FrameTimes) -> dict[str, Any]:
     """When frames start: `steps` as the probe's, in units of `unit` seconds; see stepFrame."""
     unit = 1 / times.rate if times.is_constant else times.unit
@@ -262,6 +285,8 @@ def _columns(
     }
     if any(sprites.values()):
         columns["tile"] = [_tile(sprites[event.video], event) for event in events]
+    if any(event.quiet for event in events):
+        columns["quiet"] = [int(bool(event.quiet)) for event in events]
     if any(event.description for event in events):
         columns["text"] = [_sentence(event.description) for event in events]
     return columns
@@ -311,10 +336,11 @@ class Sprite:
     seconds: list[float]
 
 
-def write_sprite(source: Path, out: Path) -> Sprite | None:
+def write_sprite(source: Path, out: Path, mask: Sequence[Polygon] = ()) -> Sprite | None:
     """A video's thumbnails as one JPEG of equal tiles; where which is. None where there are none.
 
-    Raises ArtifactError where the file is damaged.
+    mask: what was hidden from the models, drawn over each. Raises ArtifactError where the file is
+    damaged.
     """
     if not source.is_file():
         return None
@@ -322,6 +348,7 @@ def write_sprite(source: Path, out: Path) -> Sprite | None:
     from PIL import Image
 
     from hhvad.artifacts import hdf5
+    from hhvad.media.mask import draw
 
     artifact = hdf5.read(source, "thumbnails", ("pictures", "seconds"))
     pictures: NDArray[np.uint8] = artifact["pictures"]
@@ -339,6 +366,8 @@ def write_sprite(source: Path, out: Path) -> Sprite | None:
     sheet = Image.new("RGB", (columns * size[0], ceil(len(kept) / columns) * size[1]))
     for place, index in enumerate(kept):
         tile = Image.fromarray(pictures[index]).resize(size, Image.Resampling.LANCZOS)
+        if mask:
+            tile = Image.fromarray(draw(np.asarray(tile), mask))
         sheet.paste(tile, (place % columns * size[0], place // columns * size[1]))
     with atomic_path(out) as partial:
         sheet.save(partial, format="JPEG", quality=72)

@@ -37,6 +37,7 @@ class ViewerEvent:
     started_at: str
     peak_score: float
     description: str
+    quiet: str = ""  # why it is no alarm, as a sentence at the start of its description
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def read_video(
         ]
     about, sentences = _descriptions(results, described, name)
     events = [
-        replace(event, description=sentences[event.start_frame])
+        replace(event, description=f"{event.quiet} {sentences[event.start_frame]}".strip())
         if event.method == described and event.start_frame in sentences
         else event
         for event in events
@@ -162,11 +163,17 @@ def _event(entry: dict[str, Any], method: str, video: str) -> ViewerEvent:
         end_seconds=end,
         started_at=str(entry.get("started_at") or ""),
         peak_score=peak,
-        description=plain(
-            ("Ignored: in the camera's ignored hours. " if entry.get("ignored") else "")
-            + str(entry.get("description") or "")
-        ),
+        description=plain(f"{_quiet(entry)} {entry.get('description') or ''}"),
+        quiet=plain(_quiet(entry)),
     )
+
+
+def _quiet(entry: dict[str, Any]) -> str:
+    """Why an event is no alarm; '' where it is one."""
+    if entry.get("suppressed"):
+        like, cosine = entry["suppressed"], entry["cosine"]
+        return f"Suppressed: like the event marked false in {like} (similarity {cosine})."
+    return "Ignored: in the camera's ignored hours." if entry.get("ignored") else ""
 
 
 def plain(text: str) -> str:

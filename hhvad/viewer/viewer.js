@@ -279,6 +279,7 @@
     parts.fill.style.background = colour(method);
     parts.mark.textContent = SIGNS[mark];
     row.dataset.mark = mark;
+    row.classList.toggle("quiet", Boolean(isEvent && events.quiet?.[item]));
     row.setAttribute("aria-selected", String(isEvent ? item === now.event : item === now.video));
     parts.picture.style.backgroundImage = "";
     row.tile = video.sprite && [index, isEvent ? events.tile[item] : bestTile(index)];
@@ -719,16 +720,25 @@
     ctx.textAlign = "right";
     ctx.lineWidth = ratio;
     shown.forEach((m, place) => {
-      const tau = details.taus?.[study.methods[m].name] ?? study.methods[m].tau; // of the camera
-      const y = u.valToPos(tau, "y", true);
+      const { name, tau } = study.methods[m];
+      // [second, threshold]: of the camera, and of each hour of the day.
+      const steps = details.hourly?.[name] ?? [[0, details.taus?.[name] ?? tau]];
+      const right = left + width;
+      const startOf = (i) => (i === 0 ? left : i < steps.length ? Math.min(right, Math.max(left, u.valToPos(steps[i][0], "x", true))) : right);
+      let y, value;
       ctx.strokeStyle = colour(m);
       ctx.setLineDash([6 * ratio, 4 * ratio]);
       ctx.beginPath();
-      ctx.moveTo(left, y);
-      ctx.lineTo(left + width, y);
+      steps.forEach(([, height], i) => {
+        if (startOf(i) === right && i) return;
+        value = height;
+        y = u.valToPos(height, "y", true);
+        ctx.lineTo(startOf(i), y);
+        ctx.lineTo(startOf(i + 1), y);
+      });
       ctx.stroke();
       // Side by side, so that near thresholds do not hide each other's label.
-      const at = [`τ ${tau.toFixed(2)}`, left + width - (5 + 50 * place) * ratio, y - 4 * ratio];
+      const at = [`τ ${value.toFixed(2)}`, left + width - (5 + 50 * place) * ratio, y - 4 * ratio];
       ctx.setLineDash([]);
       ctx.strokeStyle = "#ffffff";
       ctx.lineWidth = 3 * ratio;

@@ -212,11 +212,14 @@ rule pack_detector:
         mem_mb=1000,
         runtime=10,
     params:
+        masks=masks_flag,
+        mask=STUDY.masks,
         schema=SCHEMA_VERSIONS["detector"],
     shell:
         "hhvad pack-detector"
         " --scorer {input.scorer:q}"
         " --locator {input.locator:q}"
+        " {params.masks}"
         " --out {output:q} 2> {log:q}"
 
 

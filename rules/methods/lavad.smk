@@ -24,6 +24,7 @@ rule sample_windows:
     params:
         path=video_path,
         size=height_and_width,
+        mask=mask_flag,
         fps=lambda wildcards: fps_of(STUDY.exact_frames[wildcards.windows]),
         stride=lambda wildcards: STUDY.exact_frames[wildcards.windows].stride,
         seconds=lambda wildcards: STUDY.exact_frames[wildcards.windows].window.seconds,
@@ -40,6 +41,7 @@ rule sample_windows:
         " --seconds {params.seconds}"
         " --samples {params.samples}"
         " --size {params.size}"
+        " {params.mask}"
         " --threads {threads}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"

@@ -19,6 +19,7 @@ rule measure_motion:
         runtime=10,
     params:
         frames=[SAMPLING.frames_per_segment, SAMPLING.segment_length, *SAMPLING.size],
+        mask=mask_flag,
     shell:
         "hhvad measure-motion"
         " --frames {input.frames:q}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from numbered import write_numbered
 
 import hhvad
+from hhvad.artifacts import hdf5
 from hhvad.cli import detect, main
 from hhvad.files import read_json
 from hhvad.methods.headhunt.detector import Detector
@@ -17,7 +19,7 @@ DETECTOR = Path(hhvad.__file__).parent / "demo/detector.h5"
 HOW = ["--device", "cpu", "--threads", "1"]
 
 
-def by_commands(path: Path, folder: Path) -> bytes:
+def by_commands(path: Path, folder: Path, mask: str = "") -> bytes:
     """The score file that the rules' commands write of a video."""
     made = Detector.read(DETECTOR)
     probe, frames, heads = folder / "probe.json", folder / "frames.h5", folder / "heads.h5"
@@ -27,7 +29,8 @@ def by_commands(path: Path, folder: Path) -> bytes:
     for line in (
         f"probe-video --video v --path {path} --timeout 60 --out {probe}",
         f"sample-frames --video v --path {path} --probe {probe} --view segments --threads 1"
-        f" --frames-per-segment 8 --segment-length 48 --size 56 56 --timeout 60 --out {frames}",
+        f" --frames-per-segment 8 --segment-length 48 --size 56 56 {mask} --timeout 60"
+        f" --out {frames}",
         f"capture-heads --frames {frames} --probe {probe} --times video --outer-marks no"
         " --model demo --model-name demo --revision ''"
         f" --dtype float32 --batch-size auto --device cpu --threads 1 --resident no"
@@ -62,6 +65,24 @@ def test_scores_equal_the_workflows_whatever_the_chunks(
         assert (out / name).is_file()
 
 
+def test_a_camera_has_its_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video, detector, out = tmp_path / "v.mp4", tmp_path / "d.h5", tmp_path / "out"
+    write_numbered(video, 100)
+    made = hdf5.read(DETECTOR, "detector")
+    half = [[[0, 0], [0.5, 0], [0.5, 1], [0, 1]]]
+    mine = {**made.provenance, "masks": {"door": half}}
+    hdf5.write(detector, "detector", made.arrays, mine)
+    command = ["detect", str(video), "--detector", str(detector), "--out", str(out), *HOW]
+    found = {}
+    for camera in ("door", "yard"):
+        assert main([*command, "--camera", camera]) == 0
+        found[camera] = (out / "scores/detect/v.tsv").read_bytes()
+    assert "no mask of camera yard" in capsys.readouterr().err
+    assert found["yard"] == by_commands(video, tmp_path)
+    assert found["door"] == by_commands(video, tmp_path, f"--mask {json.dumps(half)!r}")
+    assert found["door"] != found["yard"]
+
+
 def test_subtitles() -> None:
     event = {"start_seconds": 59.9996, "end_seconds": 3661.5, "peak_score": 0.25}
     assert detect.subtitles([event]) == (
@@ -71,7 +92,7 @@ def test_subtitles() -> None:
 
 def test_ids_of_files() -> None:
     files = [Path("a/x.mp4"), Path("b/X.mkv"), Path("a/x.mp4"), Path("-ü-.mp4")]
-    assert [video.video for video in detect._videos(files)] == ["x", "X-2", "u"]
+    assert [video.video for video in detect._videos(files, None)] == ["x", "X-2", "u"]
 
 
 def test_the_demo_detector_is_of_the_demo_model() -> None:

@@ -403,3 +403,38 @@ def test_a_gpu_that_this_torch_cannot_use_is_announced(folder, monkeypatch):
     assert not [n for n in load(compute={"device": "cpu"}).notes if "GPU" in n]
     monkeypatch.setattr("hhvad.study.version", lambda name: "2.13.0")
     assert not [note for note in load().notes if "GPU" in note]
+
+
+def write_marks(*rows: tuple) -> dict[str, str]:
+    columns = ("video", "method", "start_frame", "end_frame", "mark")
+    write_tsv("marks.tsv", columns, rows)
+    return {"marks": "marks.tsv"}
+
+
+def test_marks_of_videos_that_are_gone_are_counted(folder):
+    marks = [("v", "hunt", 0, 9, "false"), ("gone", "hunt", 0, 9, "true")]
+    study = load(methods__hunt__locator__suppress=write_marks(*marks, ("v", "hunt", 0, 9, "")))
+    assert study.marked("hunt") == ["v"]
+    assert len(study.marks["hunt"]) == 2
+    assert study.alarmed == ["hunt"]
+    assert any("1 of 2 marks of method hunt are of videos" in note for note in study.notes)
+
+
+def test_bad_marks_are_named(folder):
+    marks = write_marks(("v", "hunt", 0, 9, "maybe"))
+    with pytest.raises(HHVADError, match=r"marks.tsv: line 2: mark is 'maybe'"):
+        load(methods__hunt__locator__suppress=marks)
+    with pytest.raises(HHVADError, match=r"absent\.tsv"):
+        load(methods__hunt__locator__suppress={"marks": "absent.tsv"})
+    motion = {"kind": "motion", "locator": {"suppress": write_marks()}}
+    with pytest.raises(ConfigError, match="kind motion has no features of events"):
+        load(methods__motion=motion)
+
+
+def test_masks_are_those_of_a_videos_camera(folder):
+    Path("masks.yaml").write_text("default: [[[0, 0], [1, 0], [0, 1]]]")
+    assert load(masks="masks.yaml").mask("v") == (((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)),)
+    assert load().mask("v") == ()
+    Path("masks.yaml").write_text("door: []")
+    with pytest.raises(ConfigError, match=r"masks: masks.yaml has camera 'door'"):
+        load(masks="masks.yaml")

@@ -231,6 +231,46 @@ def test_many_thumbnails_are_thinned_out(tmp_path):
     assert (sprite.width, sprite.height) == (16, 9)  # never enlarged
 
 
+def test_a_mask_is_drawn_over_every_thumbnail(tmp_path):
+    arrays = {"pictures": np.full((2, 20, 30, 3), 255, np.uint8), "frames": np.arange(2),
+              "seconds": np.arange(2.0)}  # fmt: skip
+    hdf5.write(tmp_path / "t.h5", "thumbnails", arrays, {})
+    left = ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0))
+    page.write_sprite(tmp_path / "t.h5", tmp_path / "t.jpg", [left])
+    sprite = np.asarray(Image.open(tmp_path / "t.jpg")).astype(int)
+    for tile in (sprite[:, :30], sprite[:, 30:]):
+        assert abs(tile[10, 7] - [156, 150, 141]).max() < 12  # faint: a quarter of it is left
+        assert (tile[10, 25] > 245).all()
+
+
+def test_thresholds_of_hours_are_steps(tmp_path):
+    bounds = np.array([[0.0, 2.0], [2.0, 4.0], [4.0, 6.0], [6.0, 8.0]])
+    curve = Curve(bounds, np.zeros(4), np.zeros(4))
+    columns = ("segment", "start_frame", "end_frame", "score", "tau")
+    for taus, steps in (([0.5] * 4, []), ([0.5, 0.5, 0.6, 0.5], [[0, 0.5], [4, 0.6], [6, 0.5]])):
+        rows = [(i, 2 * i, 2 * i + 2, 0.0, tau) for i, tau in enumerate(taus)]
+        write_tsv(tmp_path / "v.tsv", columns, rows)
+        assert page.tau_steps(tmp_path / "v.tsv", curve) == steps
+
+
+def test_why_an_event_is_no_alarm(tmp_path):
+    event = {"start_frame": 0, "end_frame": 5, "start_seconds": 0, "end_seconds": 1}
+    about = [
+        {"ignored": 0, "suppressed": "gate-1 10-20", "cosine": 0.95, "description": "A van."},
+        {"ignored": 1, "suppressed": "", "cosine": ""},
+        {"description": "A van."},
+    ]
+    events = [event | {"peak_score": 1.0} | one for one in about]
+    write_json(tmp_path / "events.json", {"events": events})
+    found, _ = study.read_events(tmp_path / "events.json", "m", "v")
+    why = "Suppressed: like the event marked false in gate-1 10-20 (similarity 0.95)."
+    assert [(one.quiet, one.description) for one in found] == [
+        (why, f"{why} A van."),
+        ("Ignored: in the camera's ignored hours.",) * 2,
+        ("", "A van."),
+    ]
+
+
 def test_the_wall_clock_of_an_event(tmp_path):
     path = tmp_path / "events.json"
     event = {"start_frame": 90, "end_frame": 95, "start_seconds": 3.6, "end_seconds": 3.8}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 from study import ROOT, Study, make_study
 
 from hhvad.files import read_json, read_tsv, write_tsv
+from hhvad.media.mask import LINE
 from hhvad.sheet import COLUMNS, OPTIONAL
 
 AFTER_EVENTS = {"report_metrics", "plot_curves", "plot_video", "build_viewer", "all"}
 BUDGET = {"kind": "budget", "alarms_per_day": 4000, "window": 10, "pool": "shrink"}
+SCREEN = [[0.5, 0], [1, 0], [1, 0.5], [0.5, 0.5]]
 OF_SCORES = {"sample_segments", "measure_motion", "score_motion", "probe_video"}
 
 
@@ -28,6 +33,10 @@ def write(study: Study, rows: list[dict[str, str]]) -> None:
     )
 
 
+def write_masks(study: Study, **masks: list) -> None:
+    (study.folder / "config/masks.yaml").write_text(yaml.safe_dump(masks))
+
+
 def reference(number: int, camera: str) -> dict[str, str]:
     rows = read_tsv(ROOT / "config/videos.tsv")
     row = [one for one in rows if one["split"] == "calibration"][number]
@@ -37,7 +46,8 @@ def reference(number: int, camera: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def _ran(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = make_study(tmp_path_factory.mktemp("budget") / "study")
-    study.change_config(models={}, metrics={"bootstrap": 0})
+    study.change_config(models={}, metrics={"bootstrap": 0}, masks="config/masks.yaml")
+    write_masks(study, door=[], yard=[SCREEN])
     config = study.folder / "config/config.yaml"
     study.change_config(methods=None)
     text = config.read_text().replace(
@@ -75,6 +85,10 @@ def test_what_is_written(ran: Study):
     assert "door: tau" in shown
     assert "any other camera: tau" in shown
     assert "expected alarms a day" in (results / "viewer/data/metrics.js").read_text()
+    done = ran.run("hhvad", "show-mask", "yard")
+    assert done.stdout == f"mask-yard.png: 1 polygons over a frame of {name}\n"
+    picture = np.asarray(Image.open(ran.folder / "mask-yard.png"))
+    assert (picture[0, -1] == LINE).all()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +122,8 @@ def test_a_reference_row_computes_its_own_scores_alone(ran: Study):
 
 def test_a_camera_of_a_test_video_moves_its_events_alone(ran: Study):
     name = next(row["video"] for row in ran.rows if row["split"] == "test")
-    write(ran, [{**row, "camera": "yard"} if row["video"] == name else row for row in ran.rows])
+    write(ran, [{**row, "camera": "gate"} if row["video"] == name else row for row in ran.rows])
+    write_masks(ran, door=[], yard=[SCREEN], gate=[])
     jobs = ran.planned()
     assert rules(jobs) == {"localize_alarms"} | AFTER_EVENTS
     assert [text for rule, text in jobs if rule == "localize_alarms"] == [
@@ -121,6 +136,42 @@ def test_settings_of_events_alone_calibrate_as_before(new_study: Study):
     found = rules(new_study.planned())
     assert {"calibrate_locator", "localize_alarms"} <= found
     assert not {"calibrate_budget", "localize_events"} & found
+
+
+def test_a_mask_computes_the_frames_of_its_camera_again(ran: Study):
+    name = [row["video"] for row in ran.rows if row["split"] == "test"][1]
+    write_masks(ran, yard=[[[0, 0], [0.5, 0], [0.5, 0.5]]], door=[])
+    jobs = ran.planned()
+    of_frames = {"sample_segments", "measure_motion"}
+    assert {text for rule, text in jobs if rule in of_frames | {"score_motion"}} == {
+        f"reader=motion, size=56x56, video={name}",
+        f"video={name}",
+        f"method=motion, video={name}",
+    }
+    assert rules(jobs) == of_frames | {"score_motion", "localize_alarms"} | AFTER_EVENTS
+
+
+def test_the_masks_file_itself_is_no_input(ran: Study):
+    (ran.folder / "config/masks.yaml").write_text(
+        "yard: [[[0.5,0],[1,0],[1,.5],[.5,.5]]]\ndoor: []"
+    )
+    assert ran.planned() == {}
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({"door": []}, "lacks camera 'yard'"),
+        ({"door": [], "yard": [], "roof": []}, "has camera 'roof', which no row"),
+        ({"door": [], "yard": [SCREEN[:2]]}, "camera yard: polygon 1 has 2 corners"),
+    ],
+)
+def test_bad_masks(ran: Study, masks: dict, message: str):
+    write_masks(ran, **masks)
+    done = ran.run("hhvad", "check-config", "--config", "config/config.yaml")
+    assert done.returncode == 2
+    assert message in done.stdout
+    assert done.stdout.count("\n") == 1
 
 
 @pytest.mark.parametrize(

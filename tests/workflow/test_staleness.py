@@ -10,7 +10,8 @@ import pytest
 import yaml
 from study import ROOT, Study
 
-from hhvad.files import read_tsv
+from hhvad.files import read_json, read_tsv, write_tsv
+from hhvad.sheet import COLUMNS
 
 AFTER_CAPTURE = {
     "score_saliency", "identify_heads", "fit_scorer", "score_headhunt", "calibrate_locator",
@@ -125,6 +126,54 @@ def test_new_locator(finished: Study, change: dict):
         "build_viewer",
         "all",
     }
+
+
+def test_a_mask_of_one_camera(finished: Study):
+    """The calibration videos are of another camera: neither their frames nor heads are stale."""
+    name = of(finished, "test", "anomaly")[0]
+    rows = [{**row, "camera": "door" if row["video"] == name else ""} for row in finished.rows]
+    header = (*COLUMNS, "camera")
+    table = [[row[column] for column in header] for row in rows]
+    write_tsv(finished.folder / "config/videos.tsv", header, table)
+    (finished.folder / "config/masks.yaml").write_text(
+        "default: []\ndoor: [[[0, 0], [1, 0], [1, 0.2]]]"
+    )
+    finished.change_config(masks="config/masks.yaml")
+    jobs = finished.planned()
+    assert videos_of(jobs) == {name}
+    own = OF_A_VIDEO - {"make_demo_video", "probe_video", "sample_thumbnails"}
+    # The detector keeps the masks.
+    assert rules(jobs) == own | {"pack_detector"} | REPORT - {"check_annotations"}
+
+
+def test_marks_suppress_events_and_give_them_back(finished: Study):
+    name = of(finished, "test", "anomaly")[0]
+    events = finished.folder / f"results/demo/events/headhunt/{name}.json"
+    marks = finished.folder / "config/marks.tsv"
+
+    def mark(word: str) -> None:
+        row = (name, "headhunt", 0, 10_000, word)
+        write_tsv(marks, ("video", "method", "start_frame", "end_frame", "mark"), [row])
+
+    mark("false")
+    # Every video is one event.
+    settings = {"calibrate": False, "fixed": {"sigma": 0.5, "tau": 0.0}}
+    finished.change_method(locator=settings)
+    finished.change_method(locator={"suppress": {"marks": "config/marks.tsv"}})
+    after = {"localize_alarms", "report_metrics", "plot_video", "plot_curves", "build_viewer"}
+    located = {"calibrate_locator", "pack_detector"}
+    assert rules(finished.planned()) == after | located | {"learn_marks", "all"}
+    done = finished.snakemake()
+    assert done.returncode == 0, done.stdout
+    (found,) = read_json(events)["events"]
+    assert (found["suppressed"], found["cosine"]) == (f"{name} 0-10000", 1.0)
+    assert '"quiet":[' in (finished.folder / "results/demo/viewer/data/study.js").read_text()
+    assert finished.planned() == {}
+    mark("unsure")
+    assert rules(finished.planned()) == after | {"learn_marks", "all"}
+    finished.change_method(locator={"suppress": {"similarity": 0.5}})
+    mark("false")
+    assert rules(finished.planned()) == after | {"all"}
 
 
 def test_new_annotation_of_a_test_video(finished: Study, edit: Callable):

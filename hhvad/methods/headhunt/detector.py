@@ -7,18 +7,20 @@ its experts are read, and its scorer and locator judge.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hhvad import masks
 from hhvad.artifacts import hdf5
 from hhvad.artifacts.hdf5 import Artifact
 from hhvad.errors import ArtifactError
 from hhvad.localization import locator_file
 from hhvad.localization.locator import Locator
+from hhvad.masks import Polygons
 from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.records import Event, HeadId
 
@@ -42,6 +44,7 @@ class Detector:
     scorer: Scorer
     locator: Locator
     provenance: dict[str, Any]
+    masks: dict[str, Polygons] = field(default_factory=dict)  # what is hidden, by camera
 
     @classmethod
     def read(cls, path: str | Path) -> Detector:
@@ -63,6 +66,10 @@ class Detector:
             scorer=Scorer.from_arrays(provenance["kind"], content.arrays),
             locator=locator,
             provenance=provenance,
+            masks={
+                camera: masks.parse(polygons, f"{path}: mask of camera {camera}")
+                for camera, polygons in provenance.get("masks", {}).items()
+            },
         )
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -124,6 +131,10 @@ def summary(path: str | Path) -> list[tuple[str, str]]:
         ("shortest event", found),
         ("calibrated", _origin(locator)),
         *(("camera", f"{name}: {text}") for name, text in (budget.lines() if budget else ())),
+        *(
+            ("mask", f"{name}: {len(polygons)} polygons")
+            for name, polygons in detector.masks.items()
+        ),
         ("sampling", ", ".join(f"{key} {value}" for key, value in detector.sampling.items())),
         ("hhvad", str(info.get("hhvad", ""))),
     ]

@@ -238,6 +238,7 @@ class Capture:
             "decoder": given["decoder"],
             "fps": given["fps"],
             "n_frames": given["n_frames"],
+            **({"mask": given["mask"]} if "mask" in given else {}),
         }
         if info.tells_time:
             times = "fixed" if job.seconds is None else "video"

@@ -103,6 +103,7 @@ class Generate:
         provenance = {
             **{name: given[name] for name in _GIVEN},
             "sampling": {name: given[name] for name in _SAMPLING},
+            **({"mask": given["mask"]} if "mask" in given else {}),
             "model": asked.model_name,
             "revision": asked.revision,
             **made_by(info),
