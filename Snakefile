@@ -44,6 +44,7 @@ include: "rules/videos.smk"
 include: "rules/models.smk"
 include: "rules/methods/headhunt_inputs.smk"
 include: "rules/methods/headhunt.smk"
+include: "rules/methods/headhunt_ablate.smk"
 include: "rules/methods/motion.smk"
 include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
@@ -93,6 +94,8 @@ localrules:
     score_headhunt,
     pack_detector,
     unpack_locator,
+    score_variants,
+    score_each_prompt,
     measure_motion,
     score_motion,
     clean_captions,

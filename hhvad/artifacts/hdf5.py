@@ -17,6 +17,7 @@ damaged one its library may hang or crash.
 | detector | what scorer holds; the locator is in the provenance |
 | vectors | vectors float32 [G, D], unit; of frames indices, of texts unique, first and cut |
 | | (of kind class as the vision encoder gives them) |
+| variants | heads int64 [M, 2]; of each variant NNNN the arrays of its estimator, NNNN.name |
 | thumbnails | pictures uint8 [T, h, w, 3] of square pixels; frames int64 [T]; seconds [T] |
 
 S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prompts,
@@ -55,6 +56,7 @@ SCHEMA_VERSIONS: dict[str, int] = {
     "detector": 1,
     "vectors": 1,
     "thumbnails": 1,
+    "variants": 1,
 }
 
 _MAGIC = b"HHVADsum"

@@ -19,6 +19,7 @@ STAGES = (
     "models",
     "convert",
     "headhunt",
+    "headhunt_ablate",
     "motion",
     "lavad",
     "lavad_ablate",

@@ -60,3 +60,12 @@ def scorer_of(wildcards):
     """The fitted scorer, or the frozen detector that holds one."""
     frozen = STUDY.frozen.get(wildcards.method)
     return frozen.path if frozen else f"<results>/scorer/{wildcards.method}.h5"
+
+
+def online_features_of_all_prompts(wildcards):
+    """Head features of a video's segments under every prompt."""
+    model = settings(wildcards).model
+    return [
+        f"<results>/heads/{model}/segments/{prompt}/{wildcards.video}.h5"
+        for prompt in STUDY.prompts_of(wildcards.method)
+    ]
