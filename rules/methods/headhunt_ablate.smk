@@ -26,7 +26,7 @@ rule fit_variants:
         oracle="",
         labels=sample_labels,
         online=lambda wildcards: STUDY.online(wildcards.method),
-        count=lambda wildcards: settings(wildcards).experts.count,
+        experts=lambda wildcards: settings(wildcards).experts.count,
         penalty=lambda wildcards: settings(wildcards).experts.penalty,
         counts=lambda wildcards: settings(wildcards).sweep.counts,
         penalties=lambda wildcards: settings(wildcards).sweep.penalties,
@@ -41,7 +41,7 @@ rule fit_variants:
         " {params.labels}"
         " --online {params.online:q}"
         " {params.oracle}"
-        " --count {params.count}"
+        " --count {params.experts}"
         " --penalty {params.penalty}"
         " --counts {params.counts}"
         " --penalties {params.penalties}"
