@@ -376,6 +376,8 @@ def _explain(
         return f"{name}: {context.get('error', error['msg'])}"
     if error["type"] == "literal_error":
         return f"{name} is {shown}; it must be {context['expected']}"
+    if error["type"] == "string_type" and isinstance(value, bool | int | float):
+        return f"{name} is {shown}, as YAML reads it (`off` is False): put it into quotes"
     return f"{name} is {shown}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 

@@ -59,7 +59,9 @@ def changes(folder: Path, path: Path, place: int, data: bytes) -> bool:
 # Which checkpoint
 
 
-def test_a_folder_a_hub_id_or_nothing(folder):
+def test_a_folder_a_hub_id_or_nothing(folder, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
     assert checkpoint.resolve(str(folder)) == str(folder)
     assert checkpoint.resolve("OpenGVLab/InternVL3-2B-hf") == "OpenGVLab/InternVL3-2B-hf"
     assert checkpoint.is_folder(str(folder))

@@ -109,3 +109,33 @@ def test_a_method_that_does_not_vary() -> None:
 def test_leave_out_in_groups() -> None:
     values = intervals.leave_out(lambda w: {"n": float(w.sum())}, 10, most=5)
     assert values["n"].tolist() == [8.0] * 5
+
+
+def test_one_video_that_makes_most_of_the_variance() -> None:
+    # AUC of 16 videos, one event of which is missed: without it nearly nothing is wrong.
+    without = np.array([0.944, 0.945, 0.946, 0.947, 0.948] * 3 + [0.9996])
+    wide = intervals.jackknife(0.951, without, 7)
+    assert wide is not None
+    assert wide[0] < 0.3
+    found = intervals.choose(0.951, without, (0.86, 0.998), fewest=8)
+    assert found.kind == "near-edge"
+    assert found[:2] == intervals.farther(intervals.near_edge(0.951, 1, 8), (0.86, 0.998))
+    # Hardly any variance, though one video makes most of it: the jackknife is narrower.
+    still = intervals.choose(0.951, 0.951 + (without - 0.951) / 1000, (0.94, 0.96), fewest=8)
+    assert still.kind == "jackknife"
+
+
+@pytest.mark.parametrize(
+    ("without", "end"),
+    [
+        ([0.5, 0.5, 0.5], None),
+        ([*[0.5, 0.52, 0.54] * 5, 0.6], None),
+        ([0.5, np.nan, 1.0], None),
+        ([0.5, 0.6, 1.0], 1),
+        ([0.5, 0.6, 0.0], 0),
+        ([*[0.50, 0.51, 0.52] * 5, 0.99], 1),
+        ([*[0.50, 0.51, 0.52] * 5, 0.01], 0),
+    ],
+)
+def test_the_end_that_hangs_on_one_video(without, end) -> None:
+    assert intervals.hangs_on_one(np.array(without)) == end

@@ -177,6 +177,13 @@ def test_a_missing_key_is_named(folder):
         Study.read("c.yaml")
 
 
+@pytest.mark.parametrize(("name", "read"), [("off", "False"), ("7", "7")])
+def test_a_name_that_yaml_reads_as_something_else(folder, name, read):
+    Path("c.yaml").write_text(f"videos: v.tsv\nmethods:\n  {name}: {{kind: motion}}\n")
+    with pytest.raises(ConfigError, match=f"is {read}, as YAML reads it.*put it into quotes"):
+        Study.read("c.yaml")
+
+
 @pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: [\n", "a:\n  b: 1\n  b: 2\n"])
 def test_broken_yaml_and_repeated_keys(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
