@@ -58,6 +58,8 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--scores-folder", required=True, metavar="DIR", help="from score-variants")
     p.add_argument("--probes-folder", required=True, metavar="DIR", help="with VIDEO.json")
     p.add_argument("--interval", choices=("half-open", "inclusive"), required=True)
+    p.add_argument("--bootstrap", type=int, required=True, metavar="N", help="resamples")
+    p.add_argument("--seed", type=int, required=True, help="of the resamples")
     p.add_argument("--out", required=True, metavar="TSV")
     p.add_argument("--json", required=True, metavar="JSON")
     p.add_argument("--markdown", required=True, metavar="MD")
@@ -196,7 +198,9 @@ def _ablate(arguments: Namespace) -> None:
     locator = locator_file.read(arguments.locator)
     oracle = provenance["oracle"]
     judge = ablate.oracle_table if oracle else ablate.table
-    rows = judge(fitted.variants, videos, locator)
+    rows = judge(
+        fitted.variants, videos, locator, resamples=arguments.bootstrap, seed=arguments.seed
+    )
     notes = [f"The oracle prompt is {ablate.FLAG}."] if oracle else []
     notes += ablate.NOTES
     write_tsv(arguments.out, ablate.COLUMNS, rows)

@@ -107,6 +107,8 @@ rule ablate_headhunt:
         sheet=SHEET,
         results=results_folder,
         interval=STUDY.config.metrics.interval,
+        bootstrap=STUDY.config.metrics.bootstrap,
+        seed=STUDY.config.metrics.seed,
     shell:
         "hhvad ablate-headhunt"
         " --variants {input.variants:q}"
@@ -115,6 +117,8 @@ rule ablate_headhunt:
         " --scores-folder {params.results:q}/ablations/{wildcards.method:q}/scores"
         " --probes-folder {params.results:q}/probe"
         " --interval {params.interval}"
+        " --bootstrap {params.bootstrap}"
+        " --seed {params.seed}"
         " --out {output.table:q}"
         " --json {output.json:q}"
         " --markdown {output.markdown:q}"
@@ -178,6 +182,8 @@ rule choose_oracle:
         sheet=SHEET,
         results=results_folder,
         interval=STUDY.config.metrics.interval,
+        bootstrap=STUDY.config.metrics.bootstrap,
+        seed=STUDY.config.metrics.seed,
     shell:
         "hhvad ablate-headhunt"
         " --variants {input.variants:q}"
@@ -186,6 +192,8 @@ rule choose_oracle:
         " --scores-folder {params.results:q}/ablations/{wildcards.method:q}/oracle/scores"
         " --probes-folder {params.results:q}/probe"
         " --interval {params.interval}"
+        " --bootstrap {params.bootstrap}"
+        " --seed {params.seed}"
         " --out {output.table:q}"
         " --json {output.json:q}"
         " --markdown {output.markdown:q} 2> {log:q}"

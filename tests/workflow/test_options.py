@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study import Study
 
-from hhvad.files import read_tsv
+from hhvad.files import read_json, read_tsv
 
 
 def captures(jobs) -> set[tuple[str, ...]]:
@@ -16,7 +16,8 @@ def captures(jobs) -> set[tuple[str, ...]]:
 
 def test_segments_as_calibration_samples(finished: Study):
     finished.change_method(calibration={"view": "segments"}, experts={"bootstrap": 3})
-    done = finished.snakemake("results/demo/sweep/headhunt.tsv", "all")
+    ablations = "results/demo/ablations/headhunt.tsv"
+    done = finished.snakemake("results/demo/sweep/headhunt.tsv", ablations, "all")
     assert done.returncode == 0, done.stdout
     results = finished.folder / "results/demo"
     rows = read_tsv(results / "annotations/segments.tsv")
@@ -32,6 +33,12 @@ def test_segments_as_calibration_samples(finished: Study):
         config.get("penalties", range(5))
     )
     assert all(0 <= float(row["auc"]) <= 1 for row in sweep)
+    method = read_json(results / "ablations/headhunt.json")["rows"][0]
+    metrics = read_json(results / "metrics/headhunt.json")["metrics"]
+    for name in ("auc", "ap_step", "f1_at_tau", "event_map"):
+        assert [method[name + end] for end in ("", "_low", "_high")] == [
+            metrics[name][key] for key in ("value", "low", "high")
+        ]
     assert finished.planned() == {}
 
     prompts = finished.prompts

@@ -6,7 +6,7 @@ A variant is a choice of heads and a scorer on them. All variants of a method ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hhvad import registry
-from hhvad.errors import ArtifactError, DataError
+from hhvad.errors import DataError
 from hhvad.evaluation import evaluate, published
 from hhvad.localization.locator import Locator
 from hhvad.methods.headhunt import rhi
@@ -165,7 +165,7 @@ class Fitted:
     def restore(
         cls, described: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]
     ) -> Fitted:
-        """The inverse of `described` and `arrays`. Raises ArtifactError where an array lacks."""
+        """The inverse of `described` and `arrays`. Raises ArtifactError where an array is absent."""
         known = tuple(
             Variant(**{**one, "heads": tuple(HeadId(*head) for head in one["heads"])})
             for one in described
@@ -211,30 +211,47 @@ class Tested:
     scores: tuple[Floats, ...]
 
 
-def table(chosen: Sequence[Variant], videos: Sequence[Tested], locator: Locator) -> list[list[Any]]:
-    """Rows of COLUMNS: every variant judged on the same videos, and three more that need no scorer.
+def table(
+    chosen: Sequence[Variant],
+    videos: Sequence[Tested],
+    locator: Locator,
+    *,
+    resamples: int,
+    seed: int,
+) -> list[list[Any]]:
+    """Rows of COLUMNS: every variant judged on the same videos, with 95 % intervals.
 
-    Those three parts are the method without smoothing, and with each of TAUS.
+    After the scorers stand the rows of the method without smoothing and with each of TAUS.
+    resamples and seed are of the bootstrap, which some intervals need.
     """
-    judged = {one: _judge(videos, at, locator) for at, one in enumerate(chosen)}
+
+    def judge(at: int, by: Locator) -> dict[str, dict[str, Any]]:
+        drawn = 0 if chosen[at].part == RANDOM else resamples  # a draw's interval is not shown
+        return _judge(videos, at, by, drawn, seed)
+
+    judged = {one: judge(at, locator) for at, one in enumerate(chosen)}
     rows = []
-    first = chosen[0]
     for one in chosen:
         if one.part == RANDOM:
             if one.name == "draw 1":
                 rows.append(_random_row([(v, judged[v]) for v in chosen if v.part == RANDOM]))
             continue
         if one.part == SWEEP and not any(row[0] == SMOOTHING for row in rows):
-            rows += _rows_of_locator(first, videos, locator)
+            rows += _rows_of_locator(chosen[0], locator, judge)
         rows.append(_row(one, judged[one]))
     return rows
 
 
 def oracle_table(
-    chosen: Sequence[Variant], videos: Sequence[Tested], locator: Locator
+    chosen: Sequence[Variant],
+    videos: Sequence[Tested],
+    locator: Locator,
+    *,
+    resamples: int,
+    seed: int,
 ) -> list[list[Any]]:
     """Rows of COLUMNS: each prompt used alone, and the best of them by AUC, which is flagged."""
-    judged = [_judge(videos, at, locator) for at in range(len(chosen))]
+    judged = [_judge(videos, at, locator, resamples, seed) for at in range(len(chosen))]
     values = [entry["auc"]["value"] for entry in judged]
     if None in values:
         raise DataError(
@@ -247,19 +264,21 @@ def oracle_table(
 
 
 def _rows_of_locator(
-    first: Variant, videos: Sequence[Tested], locator: Locator
+    first: Variant, locator: Locator, judge: Callable[[int, Locator], dict[str, dict[str, Any]]]
 ) -> Iterator[list[Any]]:
-    """The method under other locators."""
+    """The method, variant 0, under other locators."""
     raw = replace(locator, sigma=UNSMOOTHED, passes=1, border="renormalise")
     name = "no smoothing"
-    yield _row(replace(first, part=SMOOTHING, name=name), _judge(videos, 0, raw))
+    yield _row(replace(first, part=SMOOTHING, name=name), judge(0, raw))
     for tau in TAUS:
         fixed = replace(locator, tau=tau, budget=None)
         one = replace(first, part=TAU, name=f"tau {tau:g}")
-        yield _row(one, _judge(videos, 0, fixed), note="AUC and AP cannot depend on tau")
+        yield _row(one, judge(0, fixed), note="AUC and AP cannot depend on tau")
 
 
-def _judge(videos: Sequence[Tested], at: int, locator: Locator) -> dict[str, dict[str, Any]]:
+def _judge(
+    videos: Sequence[Tested], at: int, locator: Locator, resamples: int, seed: int
+) -> dict[str, dict[str, Any]]:
     """METRICS of one variant, the one at this place, with intervals."""
     scored = []
     for video in videos:
@@ -279,9 +298,8 @@ def _judge(videos: Sequence[Tested], at: int, locator: Locator) -> dict[str, dic
                 taus=locator.taus(count, video.camera),
             )
         )
-    return evaluate.judge(
-        evaluate.Judged(scored, locator.tau), METRICS, resamples=0, seed=0, level=0.95
-    )
+    judged = evaluate.Judged(scored, locator.tau)
+    return evaluate.judge(judged, METRICS, resamples=resamples, seed=seed, level=0.95)
 
 
 def _row(one: Variant, entry: Mapping[str, Mapping[str, Any]], note: str = "") -> list[Any]:
@@ -354,12 +372,6 @@ def _percent(cell: Mapping[str, Any], name: str) -> str:
     if spread is not None:
         return f"{text} ± {100 * spread:.2f}"
     return text if low is None else f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def require_variants(names: Sequence[str], chosen: Sequence[Variant], path: object) -> None:
-    """Raise ArtifactError where a table of scores is not of these variants."""
-    if list(names) != [column(one) for one in chosen]:
-        raise ArtifactError(f"{path}: its columns are not those of the variants; delete it, rerun")
 
 
 def column(one: Variant) -> str:
