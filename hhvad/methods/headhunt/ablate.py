@@ -165,7 +165,7 @@ class Fitted:
     def restore(
         cls, described: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[Any]]
     ) -> Fitted:
-        """The inverse of `described` and `arrays`. Raises ArtifactError where an array is absent."""
+        """The inverse of `described` and `arrays`. Raises ArtifactError for an absent array."""
         known = tuple(
             Variant(**{**one, "heads": tuple(HeadId(*head) for head in one["heads"])})
             for one in described
