@@ -92,8 +92,8 @@ def _make_demo_sheet(arguments: argparse.Namespace) -> None:
 
 
 def _train_demo_model(arguments: argparse.Namespace) -> None:
-    from hhvad.demo.tiny import train
     from hhvad.errors import ConfigError
+    from hhvad.mllm.train_demo.internvl import train
 
     if not train(
         arguments.out,
@@ -114,13 +114,13 @@ def _train_demo_model(arguments: argparse.Namespace) -> None:
 
 
 def _train_demo_clip(arguments: argparse.Namespace) -> None:
-    from hhvad.demo.train_clip import train
+    from hhvad.mllm.train_demo.clip import train
 
     _finish(train(arguments.out, arguments.work, shots=arguments.shots, **_course(arguments)))
 
 
 def _train_demo_llm(arguments: argparse.Namespace) -> None:
-    from hhvad.demo.train_llm import train
+    from hhvad.mllm.train_demo.llm import train
 
     _finish(train(arguments.out, arguments.work, **_course(arguments)))
 

@@ -138,7 +138,7 @@ def _strict(
     seed: int,
 ) -> dict[str, dict[str, Any]]:
     """The intervals of another level; resampled only where the jackknife does not give them."""
-    needed = any(entries[name]["kind"] in ("edge", "bootstrap") for name in SHARES)
+    needed = any(entries[name]["kind"] in intervals.RESAMPLED for name in SHARES)
     return evaluate.judge(
         table, SHARES, resamples=resamples if needed else 0, seed=seed, level=level
     )

@@ -597,7 +597,7 @@ def _entry(
         "low": low,
         "high": high,
         "kind": kind,
-        "n_resamples": estimate.n_resamples if kind in ("edge", "bootstrap") else 0,
+        "n_resamples": estimate.n_resamples if kind in intervals.RESAMPLED else 0,
     }
     if entry["value"] is None:
         entry["reason"] = table.why_undefined(name)

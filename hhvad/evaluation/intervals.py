@@ -41,6 +41,8 @@ KINDS = {
     "videos, nothing varies between the videos, or a bootstrap is needed and was not made",
 }
 
+RESAMPLED = ("edge", "near-edge", "bootstrap")  # the kinds that the bootstrap has a part in
+
 
 class Interval(NamedTuple):
     """The ends of an interval, None where there is none, and its kind: one of KINDS."""
@@ -76,7 +78,8 @@ def choose(
     side = hangs_on_one(without) if share else None
     if side is not None:
         ends = farther(near_edge(value, side, fewest, level), drawn)
-        if found is None or ends[1] - ends[0] < found[1] - found[0]:
+        narrower = found and not np.isnan(drawn).any() and ends[1] - ends[0] < found[1] - found[0]
+        if found is None or narrower:
             return Interval(*ends, "near-edge")
     if found is not None:
         return Interval(*found, "jackknife")

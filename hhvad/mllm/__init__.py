@@ -1,1 +1,4 @@
-"""The only place that imports torch and transformers: backbones, capture, residency, tiny."""
+"""Torch and transformers, which are imported nowhere else but in media.resize.
+
+Backbones, encoders, tasks, and the trainings of the demo models.
+"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import probes
@@ -102,7 +101,7 @@ def test_another_sampling_is_refused_another_view_is_not(scorer, tmp_path, capsy
     assert ("sampling frames_per_segment is 4" in capsys.readouterr().err) == bool(expected)
 
 
-def test_scoring_starts_at_once(scorer, tmp_path):
+def test_scoring_imports_nothing_heavy(scorer, tmp_path):
     features = capture(tmp_path / "v.h5", np.zeros((2, 2, 3, 4)))
     code = (
         "import sys; from hhvad.cli import main; "
@@ -110,15 +109,8 @@ def test_scoring_starts_at_once(scorer, tmp_path):
         f"'--out', {str(tmp_path / 'v.tsv')!r}]); "
         "print([m for m in ('sklearn', 'scipy', 'torch', 'pandas') if m in sys.modules])"
     )
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True, text=True
-        )
-        times.append(time.perf_counter() - start)
-        assert done.stdout.strip() == "[]"
-    assert min(times) < 2  # 0.3 s on a quiet machine; tests share theirs
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def write_scores(path, scores, last=None):

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoTokenizer, CLIPModel
 
-from hhvad.demo import pictures, train_clip
+from hhvad import checkpoint
+from hhvad.demo import pictures
 from hhvad.demo.pictures import Text
+from hhvad.mllm.train_demo import clip
 
-SHIPPED = Path(train_clip.__file__).parent / "clip"
+SHIPPED = Path(checkpoint.resolve("demo-clip"))
 
 
 def test_the_shipped_checkpoint_is_small_and_real():
@@ -41,9 +43,9 @@ def test_a_text_is_true_of_frames_by_what_they_show():
 
 def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
     settings = {"steps": 3, "batch": 2, "shots": 4, "every": 2}
-    assert not train_clip.train(tmp_path / "a", tmp_path / "wa", minutes=0, **settings)
-    assert train_clip.train(tmp_path / "a", tmp_path / "wa", **settings)
-    assert train_clip.train(tmp_path / "b", tmp_path / "wb", **settings)
+    assert not clip.train(tmp_path / "a", tmp_path / "wa", minutes=0, **settings)
+    assert clip.train(tmp_path / "a", tmp_path / "wa", **settings)
+    assert clip.train(tmp_path / "b", tmp_path / "wb", **settings)
     one, two = (tmp_path / name / "model.safetensors" for name in "ab")
     assert one.read_bytes() == two.read_bytes()
     losses = np.loadtxt(tmp_path / "a" / "loss.tsv", skiprows=1)

@@ -8,10 +8,12 @@ import numpy as np
 import yaml
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from hhvad.demo import dialogues, train_llm
+from hhvad import checkpoint
+from hhvad.demo import dialogues
 from hhvad.methods.lavad.prompts import FORMAT, RATE, SUMMARISE
+from hhvad.mllm.train_demo import llm
 
-SHIPPED = Path(train_llm.__file__).parent / "llm"
+SHIPPED = Path(checkpoint.resolve("demo-llm"))
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,9 +45,9 @@ def test_a_summary_leaves_out_what_stands_alone():
 
 def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
     settings = {"steps": 3, "batch": 2, "every": 2}
-    assert not train_llm.train(tmp_path / "a", tmp_path / "wa", minutes=0, **settings)
-    assert train_llm.train(tmp_path / "a", tmp_path / "wa", **settings)
-    assert train_llm.train(tmp_path / "b", tmp_path / "wb", **settings)
+    assert not llm.train(tmp_path / "a", tmp_path / "wa", minutes=0, **settings)
+    assert llm.train(tmp_path / "a", tmp_path / "wa", **settings)
+    assert llm.train(tmp_path / "b", tmp_path / "wb", **settings)
     one, two = (tmp_path / name / "model.safetensors" for name in "ab")
     assert one.read_bytes() == two.read_bytes()
     losses = np.loadtxt(tmp_path / "a" / "loss.tsv", skiprows=1)

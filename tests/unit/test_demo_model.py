@@ -14,17 +14,19 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from transformers import AutoTokenizer, InternVLForConditionalGeneration
 
+from hhvad import checkpoint
 from hhvad.cli import main
-from hhvad.demo import lessons, tiny
+from hhvad.demo import lessons
 from hhvad.errors import ConfigError
 from hhvad.mllm.engine import Engine
+from hhvad.mllm.train_demo import internvl
 
-SHIPPED = Path(tiny.__file__).parents[1] / "demo" / "model"
+SHIPPED = Path(checkpoint.resolve("demo"))
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    return tiny.build(tmp_path_factory.mktemp("fresh") / "model", seed=3)
+    return internvl.build(tmp_path_factory.mktemp("fresh") / "model", seed=3)
 
 
 @pytest.fixture(scope="module", params=["fresh", "shipped"])
@@ -71,7 +73,7 @@ def test_the_text_is_laid_out_as_internvl3_does(folder):
 
 
 def test_same_seed_same_bytes(fresh, tmp_path):
-    again = tiny.build(tmp_path / "model", seed=3)
+    again = internvl.build(tmp_path / "model", seed=3)
     assert {f.name for f in again.iterdir()} == {f.name for f in fresh.iterdir()}
     for file in again.iterdir():
         assert file.read_bytes() == (fresh / file.name).read_bytes(), file.name
@@ -105,7 +107,7 @@ def test_questions_and_answers_are_few_tokens():
 
 def test_a_teachers_row_is_what_the_engine_asks(fresh):
     """Packed questions have the ids, positions and last hidden state of each asked alone."""
-    teacher = tiny._Teacher(fresh)
+    teacher = internvl._Teacher(fresh)
     network = InternVLForConditionalGeneration.from_pretrained(fresh).eval()
     rng = np.random.default_rng(0)
     clips = rng.integers(0, 256, (1, 8, 56, 56, 3), dtype=np.uint8)
@@ -125,8 +127,8 @@ def test_a_teachers_row_is_what_the_engine_asks(fresh):
         )
         total, count = total + float(wanted), count + len(said)
     with torch.no_grad():
-        loss, visual, none = tiny._answered(network, batch, rested=False)
-        eager, _, busy = tiny._answered(network, batch, rested=True)
+        loss, visual, none = internvl._answered(network, batch, rested=False)
+        eager, _, busy = internvl._answered(network, batch, rested=True)
     assert float(loss) == pytest.approx(total / count, rel=1e-4)
     assert float(eager) == pytest.approx(total / count, rel=1e-4)
     # Untrained, a token attends to some hundred alike: the first one gets about a hundredth.
@@ -137,12 +139,12 @@ def test_a_teachers_row_is_what_the_engine_asks(fresh):
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):
     settings = {"steps": 3, "look": 1, "quiet": 1, "batch": 2, "lessons": 4, "every": 2}
-    assert not tiny.train(tmp_path / "a", tmp_path / "wa", minutes=0, **settings)
+    assert not internvl.train(tmp_path / "a", tmp_path / "wa", minutes=0, **settings)
     (tmp_path / "wb").mkdir()
     for name in ("clips.npy", "drawn.json"):  # drawn once for both: drawing takes a process
         shutil.copy(tmp_path / "wa" / name, tmp_path / "wb" / name)
-    assert tiny.train(tmp_path / "a", tmp_path / "wa", **settings)
-    assert tiny.train(tmp_path / "b", tmp_path / "wb", **settings)
+    assert internvl.train(tmp_path / "a", tmp_path / "wa", **settings)
+    assert internvl.train(tmp_path / "b", tmp_path / "wb", **settings)
     assert all(
         torch.equal(one, two)
         for one, two in zip(
@@ -151,7 +153,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):
     )
     assert json.loads((tmp_path / "a" / "training.json").read_text())["steps_done"] == 3
     with pytest.raises(ConfigError, match="look 1, not 2"):
-        tiny.train(tmp_path / "a", tmp_path / "wa", **{**settings, "look": 2})
+        internvl.train(tmp_path / "a", tmp_path / "wa", **{**settings, "look": 2})
 
 
 def test_train_demo_model_refuses_other_settings(tmp_path, capsys):

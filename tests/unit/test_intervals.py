@@ -120,6 +120,8 @@ def test_one_video_that_makes_most_of_the_variance() -> None:
     found = intervals.choose(0.951, without, (0.86, 0.998), fewest=8)
     assert found.kind == "near-edge"
     assert found[:2] == intervals.farther(intervals.near_edge(0.951, 1, 8), (0.86, 0.998))
+    # Without a bootstrap there is nothing that could be narrower.
+    assert intervals.choose(0.951, without, (np.nan, np.nan), fewest=8)[:2] == wide
     # Hardly any variance, though one video makes most of it: the jackknife is narrower.
     still = intervals.choose(0.951, 0.951 + (without - 0.951) / 1000, (0.94, 0.96), fewest=8)
     assert still.kind == "jackknife"

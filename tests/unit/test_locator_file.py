@@ -38,6 +38,7 @@ def test_smoothing_restarts_after_a_gap() -> None:
     parts = [locator.smooth(part, 1.5) for part in (scores[:2], scores[2:])]
     assert np.array_equal(PAPER.smooth(scores, gap), np.concatenate(parts))
     assert np.array_equal(PAPER.smooth(scores, whole), locator.smooth(scores, 1.5))
+    assert np.array_equal(PAPER.smooth(scores), locator.smooth(scores, 1.5))
 
 
 def test_exact_grid_reaches_scores_below_the_papers() -> None:

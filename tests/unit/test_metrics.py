@@ -107,6 +107,13 @@ def test_as_expanded_frames(data):
         assert curve(*counts) == pytest.approx(value, abs=1e-12)
 
 
+def test_the_highest_score_is_one_normal_frame() -> None:
+    # Precision 0, then 1/2 at recall 1; the curve starts at (0, 1).
+    counts = np.array([0.0, 1.0]), np.array([1.0, 1.0])
+    assert metrics.ap_trapezoid(*counts) == 0.25
+    assert metrics.ap_step(*counts) == 0.5
+
+
 @quick
 @given(scored_videos(), st.integers(0, 31))
 def test_some_videos_only(data, mask):

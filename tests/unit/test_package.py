@@ -17,10 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hhvad"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"torch", "transformers", "tokenizers"}
-TORCH_ELSEWHERE = {
-    PACKAGE / "media/resize.py",
-    *(PACKAGE / f"demo/{name}.py" for name in ("course", "tiny", "train_clip", "train_llm")),
-}
 
 
 def imports(path: Path, everywhere: bool) -> set[str]:
@@ -40,7 +36,7 @@ def imports(path: Path, everywhere: bool) -> set[str]:
 def test_only_mllm_imports_torch(path):
     names = imports(path, everywhere=True)
     roots = {name.split(".")[0] for name in names}
-    allowed = path.is_relative_to(PACKAGE / "mllm") or path in TORCH_ELSEWHERE
+    allowed = path.is_relative_to(PACKAGE / "mllm") or path == PACKAGE / "media/resize.py"
     if not allowed:
         assert not roots & HEAVY
         assert "safetensors.torch" not in names

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from tokenizers import processors
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
-from hhvad.demo import course, pictures
+from hhvad import checkpoint
+from hhvad.demo import pictures
 from hhvad.demo.lessons import SHOWN
 from hhvad.demo.pictures import FRAMES, Shot
 from hhvad.demo.scenes import render
 from hhvad.files import read_json, write_json
 from hhvad.media.resize import resize
+from hhvad.mllm.train_demo import course
 
 SIDE = 56
 WINDOW = 3  # frames whose mean vector is compared with texts of several events
@@ -32,7 +34,7 @@ def build(folder: str | Path, seed: int = 0) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     words: Any = AutoTokenizer.from_pretrained(  # nosec B615
-        Path(__file__).parent / "model", model_max_length=WORDS
+        checkpoint.resolve("demo"), model_max_length=WORDS
     )
     # CLIP reads a text's vector at its end token, so the tokenizer must add it.
     words.backend_tokenizer.post_processor = processors.TemplateProcessing(

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import InternVLConfig, InternVLForConditionalGeneration, PreTrainedTokenizerFast
 
-from hhvad.demo import course
 from hhvad.demo.lessons import FRAMES, SHOWN, Lesson, clip, corpus, lesson, questions, shown
 from hhvad.files import read_json, write_json
 from hhvad.media.resize import resize
 from hhvad.mllm.engine import Engine
+from hhvad.mllm.train_demo import course
 
 SIDE = 56
 TOKENS_PER_FRAME = 4

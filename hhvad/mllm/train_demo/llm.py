@@ -17,7 +17,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hhvad.demo import course, dialogues
+from hhvad.demo import dialogues
+from hhvad.mllm.train_demo import course
 
 TASKS = ("summarise", "rate")
 # ChatML, as the tiny InternVL has it.

@@ -1,0 +1,1 @@
+"""Trainings of the demo models, whose pictures and texts are those of hhvad.demo."""
