@@ -50,12 +50,6 @@ def online_features(wildcards):
     return f"<results>/heads/{folder}/{wildcards.video}.h5"
 
 
-def features_of_annotated_tests(wildcards):
-    """Head features of the annotated test videos' segments under the online prompt."""
-    folder = f"{settings(wildcards).model}/segments/{STUDY.online(wildcards.method)}"
-    return [f"<results>/heads/{folder}/{name}.h5" for name in STUDY.annotated]
-
-
 def scorer_of(wildcards):
     """The fitted scorer, or the frozen detector that holds one."""
     frozen = STUDY.frozen.get(wildcards.method)

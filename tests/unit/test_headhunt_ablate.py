@@ -122,6 +122,38 @@ def test_the_table(fitted):
     assert "do not depend on it" in text
 
 
+def test_the_oracle_is_the_prompt_of_largest_auc_and_flagged():
+    found = ablate.prompt_variants(SALIENCY, PROMPTS, count=1, kind="logistic")
+    experts = [("direct", ((0, 0),)), ("role", ((1, 2),))]
+    assert [(one.prompt, one.heads) for one in found] == experts
+    bounds = np.array([[0, 10], [10, 20]])
+
+    def video(name, label, direct, role):
+        events = ((10, 20),) if label == "anomaly" else ()
+        scores = (np.array(direct), np.array(role))
+        return ablate.Tested(name, label, "", events, bounds, scores)
+
+    # `direct` ranks 20 of 30 normal frames below the 10 anomalous ones, `role` all of them.
+    videos = [
+        video("a", "anomaly", [0.9, 0.6], [0.1, 0.8]),
+        video("b", "normal", [0.1, 0.2], [0.2, 0.3]),
+    ]
+    rows = ablate.oracle_table(found, videos, Locator(1e-3, 0.5), resamples=20, seed=0)
+    first, *alone = [dict(zip(ablate.COLUMNS, row, strict=True)) for row in rows]
+    assert (first["part"], first["variant"], first["auc"]) == (ablate.ORACLE, "role", 1.0)
+    assert first["note"] == ablate.FLAG
+    assert first["published_auc_ucf_crime"] == pytest.approx(0.8711)
+    assert [(row["variant"], row["note"]) for row in alone] == [("direct", ""), ("role", "")]
+    assert alone[0]["auc"] == pytest.approx(2 / 3, abs=1e-12)
+
+
+def test_the_oracle_needs_anomalous_frames():
+    found = ablate.prompt_variants(SALIENCY, PROMPTS, count=1, kind="logistic")
+    calm = ablate.Tested("b", "normal", "", (), np.array([[0, 10]]), (np.ones(1), np.ones(1)))
+    with pytest.raises(DataError, match="oracle prompt"):
+        ablate.oracle_table(found, [calm], Locator(1.0, 0.5), resamples=20, seed=0)
+
+
 def test_tau_moves_f1_but_neither_auc_nor_ap(fitted):
     _, rows, _ = rows_of(fitted)
     at_tau = [rows[0], *(row for row in rows if row["part"] == ablate.TAU)]
