@@ -46,6 +46,8 @@ include: "rules/methods/headhunt_inputs.smk"
 include: "rules/methods/headhunt.smk"
 include: "rules/methods/headhunt_ablate.smk"
 include: "rules/methods/motion.smk"
+include: "rules/methods/probe_inputs.smk"
+include: "rules/methods/probe.smk"
 include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
 include: "rules/methods/lavad_ablate.smk"
@@ -98,6 +100,7 @@ localrules:
     score_each_prompt,
     measure_motion,
     score_motion,
+    score_probe,
     clean_captions,
     ask_summaries,
     read_summaries,

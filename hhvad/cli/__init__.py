@@ -21,6 +21,7 @@ STAGES = (
     "headhunt",
     "headhunt_ablate",
     "motion",
+    "probe",
     "lavad",
     "lavad_ablate",
     "zero_shot",
