@@ -33,6 +33,7 @@ STAGES = (
     "evaluate",
     "compare",
     "viewer",
+    "annotate",
     "datasets",
     "demo",
     "run",
