@@ -117,7 +117,8 @@ def _events(
         raise AnnotationError(f"{where}: a region is no timeline range ({error!r})") from error
     events = []
     for first, last in spans:
-        start, end = probe.frame((first - 1) / fps), probe.frame(last / fps)
+        # Its count may exceed ours by a frame or two: an end past the video's is the video's.
+        start, end = probe.frame((first - 1) / fps), min(probe.frame(last / fps), probe.frames)
         if not 1 <= first <= last or not start < end:
             raise AnnotationError(
                 f"{where}: range {first}-{last} holds no frame of the video, which has "

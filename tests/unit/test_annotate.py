@@ -17,7 +17,7 @@ from hhvad.media.time import FrameTimes
 from hhvad.viewer import exports, label_studio
 
 VIDEOS = [
-    Example("gate-1", 300, [(100, 160, 0.9), (200, 300, 0.7)]),
+    Example("gate-1", 300, [(96, 156, 0.9), (204, 300, 1.0)]),
     Example("gate-2", 300, []),
     Example("gate-3", 300, [(24, 60, 1.0)], description="A <b>van</b> & more."),
 ]
@@ -62,34 +62,37 @@ def test_label_studio_takes_the_tasks(export):
     assert [task["data"]["hhvad_video"] for task in tasks] == ["gate-1", "gate-2", "gate-3"]
     regions = first["predictions"][0]["result"]
     assert [region["value"]["ranges"] for region in regions] == [
-        [{"start": 101, "end": 160}],
-        [{"start": 201, "end": 300}],
+        [{"start": 97, "end": 156}],
+        [{"start": 205, "end": 300}],
     ]
     assert second["predictions"][0]["result"] == []
-    interface = pytest.importorskip("label_studio_sdk.label_interface").LabelInterface(
-        (out / "interface.xml").read_text()
-    )
+    interface = pytest.importorskip("label_studio_sdk.label_interface")
+    objects = pytest.importorskip("label_studio_sdk.label_interface.objects")
+    found = interface.LabelInterface((out / "interface.xml").read_text())
+    (control,), (video,) = found.controls, found.objects
+    assert (control.tag, control.name, control.to_name) == ("TimelineLabels", "events", ["video"])
+    assert control.labels == ["anomaly"]
+    assert (video.tag, video.value, video.attr["frameRate"]) == ("Video", "$video", "$fps")
+    assert {"video", "fps"} < set(first["data"])
     for task in tasks:
-        assert set(interface.task_fields if hasattr(interface, "task_fields") else []) <= set(
-            task["data"]
-        )
-    tags = {control.tag for control in interface.controls}
-    assert tags == {"TimelineLabels"}
-    (control,) = interface.controls
-    assert (control.name, control.to_name) == ("events", ["video"])
-    assert set(control.labels) == {"anomaly"}
+        for prediction in task["predictions"]:
+            read = objects.PredictionValue(**prediction)
+            assert (read.model_version, read.score) == ("headhunt", prediction["score"])
+            assert read.result == prediction["result"]
+            for region in prediction["result"]:
+                assert (region["from_name"], region["to_name"]) == (control.name, video.name)
 
 
 def test_webvtt_is_read_by_its_package(export):
     out = export("webvtt")
     webvtt = pytest.importorskip("webvtt")
     found = {path.stem: webvtt.read(str(path)).captions for path in out.iterdir()}
-    seconds = read_json(out.parent / "results/events/headhunt/gate-1.json")["events"]
+    seconds = read_json(out.parent / "results/study/events/headhunt/gate-1.json")["events"]
     assert [cue.start_in_seconds for cue in found["gate-1"]] == [
         int(event["start_seconds"]) for event in seconds
     ]
     assert found["gate-2"] == []
-    assert found["gate-3"][0].raw_text.startswith("anomaly 1.00")
+    assert found["gate-3"][0].raw_text.startswith("anomaly 0.")
     assert "<b>" not in found["gate-3"][0].raw_text
 
 
@@ -103,9 +106,10 @@ def test_fiftyone_has_its_documented_form(export):
     out = export("fiftyone")
     content = read_json(out / "labels.json")
     assert content["classes"] is None
-    assert [one["support"] for one in content["labels"]["gate-1"]] == [[101, 160], [201, 300]]
+    assert [one["support"] for one in content["labels"]["gate-1"]] == [[97, 156], [205, 300]]
     one = content["labels"]["gate-3"][0]
-    assert (one["label"], one["confidence"]) == ("anomaly", 1.0)
+    assert one["label"] == "anomaly"
+    assert 0.5 < one["confidence"] <= 1
     assert content["labels"]["gate-2"] == []
     assert set(read_json(out / "data.json")) == set(content["labels"])
 
@@ -127,7 +131,7 @@ def test_what_nobody_corrects_comes_back_as_it_went_out(made, export):
     assert run_import(made, annotated(out, **said)) == 0
     rows = {row["video"]: row for row in read_tsv(made[0])}
     assert [rows[f"gate-{n}"]["label"] for n in (1, 2, 3)] == ["anomaly", "normal", "anomaly"]
-    assert rows["gate-1"]["events"] == "100-160;200-300"
+    assert rows["gate-1"]["events"] == "96-156;204-300"
     assert {row["split"] for row in rows.values()} == {"validation"}
 
 
