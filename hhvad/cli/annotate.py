@@ -8,7 +8,7 @@ from typing import Any
 
 from hhvad import registry
 from hhvad.cli.viewer import add_changes, change_sheet
-from hhvad.viewer.exports import EXPORTS, GROUP
+from hhvad.viewer import EXPORTS, GROUP
 
 
 def add_commands(commands: Any) -> None:

@@ -1,7 +1,6 @@
 """Detected events for the tools in which people annotate videos: Label Studio, FiftyOne, WebVTT.
 
-Each writer takes the videos with their events and where to write. Another package offers writers
-as entry points of group `hhvad.exports`.
+Each writer (hhvad.viewer.EXPORTS) takes the videos with their events and where to write.
 """
 
 from __future__ import annotations
@@ -21,12 +20,6 @@ from hhvad.records import Video
 from hhvad.viewer import study
 from hhvad.viewer.study import ViewerEvent
 
-EXPORTS = {
-    "label-studio": "hhvad.viewer.label_studio:write",
-    "fiftyone": "hhvad.viewer.exports:write_fiftyone",
-    "webvtt": "hhvad.viewer.exports:write_webvtt",
-}
-GROUP = "hhvad.exports"
 LABEL = "anomaly"
 
 

@@ -106,6 +106,8 @@ rule ablate_headhunt:
         annotations=STUDY.annotation(TEST),
         sheet=SHEET,
         results=results_folder,
+        folder="scores",
+        sweep=sweep_flag,
         interval=STUDY.config.metrics.interval,
         bootstrap=STUDY.config.metrics.bootstrap,
         seed=STUDY.config.metrics.seed,
@@ -114,7 +116,7 @@ rule ablate_headhunt:
         " --variants {input.variants:q}"
         " --locator {input.locator:q}"
         " --sheet {params.sheet:q}"
-        " --scores-folder {params.results:q}/ablations/{wildcards.method:q}/scores"
+        " --scores-folder {params.results:q}/ablations/{wildcards.method:q}/{params.folder}"
         " --probes-folder {params.results:q}/probe"
         " --interval {params.interval}"
         " --bootstrap {params.bootstrap}"
@@ -122,7 +124,7 @@ rule ablate_headhunt:
         " --out {output.table:q}"
         " --json {output.json:q}"
         " --markdown {output.markdown:q}"
-        " --sweep {output.sweep:q} 2> {log:q}"
+        " {params.sweep} 2> {log:q}"
 
 
 use rule fit_variants as fit_each_prompt with:
@@ -152,8 +154,8 @@ use rule score_variants as score_each_prompt with:
         "<benchmarks>/score_each_prompt/{method}/{video}.tsv"
 
 
-rule choose_oracle:
-    """Find the best prompt by the labels of the test videos: an upper bound, flagged as such."""
+use rule ablate_headhunt as choose_oracle with:
+    # Find the best prompt by the labels of the test videos: an upper bound, flagged as such.
     input:
         variants="<results>/ablations/{method}/oracle/variants.h5",
         locator="<results>/locator/{method}.json",
@@ -170,30 +172,5 @@ rule choose_oracle:
         "<logs>/choose_oracle/{method}.log",
     benchmark:
         "<benchmarks>/choose_oracle/{method}.tsv"
-    wildcard_constraints:
-        method=one_of(STUDY.wordings),
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
-        annotations=STUDY.annotation(TEST),
-        sheet=SHEET,
-        results=results_folder,
-        interval=STUDY.config.metrics.interval,
-        bootstrap=STUDY.config.metrics.bootstrap,
-        seed=STUDY.config.metrics.seed,
-    shell:
-        "hhvad ablate-headhunt"
-        " --variants {input.variants:q}"
-        " --locator {input.locator:q}"
-        " --sheet {params.sheet:q}"
-        " --scores-folder {params.results:q}/ablations/{wildcards.method:q}/oracle/scores"
-        " --probes-folder {params.results:q}/probe"
-        " --interval {params.interval}"
-        " --bootstrap {params.bootstrap}"
-        " --seed {params.seed}"
-        " --out {output.table:q}"
-        " --json {output.json:q}"
-        " --markdown {output.markdown:q} 2> {log:q}"
+        folder="oracle/scores",

@@ -63,3 +63,8 @@ def online_features_of_all_prompts(wildcards):
         f"<results>/heads/{model}/segments/{prompt}/{wildcards.video}.h5"
         for prompt in STUDY.prompts_of(wildcards.method)
     ]
+
+
+def sweep_flag(wildcards, output):
+    """The figure of the sweep as a flag, where it is drawn."""
+    return join(["--sweep", output.sweep]) if "sweep" in output.keys() else ""
