@@ -356,8 +356,11 @@ class _Like:
     dtype: torch.dtype
 
     def fill(self, device: torch.device) -> Tensor:
-        tensor = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=device)
-        return tensor.normal_() if tensor.is_floating_point() else tensor.zero_()
+        shared = [stride == 0 for stride in self.stride]  # by all of that axis: a mask, say
+        shape = [1 if one else size for one, size in zip(shared, self.shape, strict=True)]
+        tensor = torch.empty_strided(shape, self.stride, dtype=self.dtype, device=device)
+        filled = tensor.normal_() if tensor.is_floating_point() else tensor.zero_()
+        return filled.expand(self.shape)
 
 
 class KernelLog(TorchDispatchMode):  # type: ignore[misc]
@@ -482,7 +485,11 @@ def run(
     capture(n_prompts)()
     memory = peak_memory(engine.device)
     work, peak = flops(engine, frames, texts), matmul_peak(engine.device, engine.dtype)
-    settled = next(iter(engine._batches.values())).size if batch_size == "auto" else batch_size
+    settled = (
+        engine._batches[(*shape[1:4], layers - 1, n_prompts)].size
+        if batch_size == "auto"
+        else batch_size
+    )
     together = min(settled, segments)
     kernels = kernel_sum(engine, frames[:together], texts)
     whole = sum(meter.seconds.values())
