@@ -44,7 +44,10 @@ include: "rules/videos.smk"
 include: "rules/models.smk"
 include: "rules/methods/headhunt_inputs.smk"
 include: "rules/methods/headhunt.smk"
+include: "rules/methods/headhunt_ablate.smk"
 include: "rules/methods/motion.smk"
+include: "rules/methods/probe_inputs.smk"
+include: "rules/methods/probe.smk"
 include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
 include: "rules/methods/lavad_ablate.smk"
@@ -98,8 +101,11 @@ localrules:
     score_headhunt,
     pack_detector,
     unpack_locator,
+    score_variants,
+    score_each_prompt,
     measure_motion,
     score_motion,
+    score_probe,
     clean_captions,
     ask_summaries,
     read_summaries,

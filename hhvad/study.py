@@ -24,6 +24,7 @@ from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Caption, Lavad, Wordings
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.probe.settings import Probe
 from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.settings import Method
 from hhvad.methods.zero_shot.settings import ZeroShot
@@ -271,6 +272,7 @@ class Study:
     def multimodal(self) -> list[str]:
         """The models that are shown frames and asked about them."""
         models = [model for model, _ in [*self.prompts, *self.captions]]
+        models += [model for name in self.of(Probe) for model in self.methods[name].asks.values()]
         return list(dict.fromkeys([*models, *([self.describe.model] if self.describe else [])]))
 
     def segment_length(self, method: str) -> int:
@@ -302,6 +304,9 @@ class Study:
         """What a model must be able to do, as arguments of hhvad.mllm.check.check_model."""
         prompts = [prompt for (name, _), prompt in self.prompts.items() if name == model]
         captions = [caption for (name, _), caption in self.captions.items() if name == model]
+        for method in self.methods.values():
+            if isinstance(method, Probe) and method.model == model:
+                prompts += [Prompt(text, method.system) for text in method.questions]
         frames = [self.config.sampling.frames_per_segment for _ in prompts]
         if self.describe and self.describe.model == model:
             asked = self.describe.questions.model_dump(exclude={"parts"}).values()

@@ -16,6 +16,7 @@ from typing import Any
 
 from hhvad import checkpoint
 from hhvad.files import digest, read_json, sweep_folder
+from hhvad.methods.probe.settings import Probe
 from hhvad.study import Study
 
 
@@ -67,7 +68,8 @@ def readers_of_frames(study: Study) -> list[str]:
     captions = (f"captions.{model}.{prompt}" for model, prompt in study.captions)
     vectors = (f"vectors.{model}" for model in study.models)
     classes = (f"class.{model}" for model in study.models)
-    return ["motion", *captures, *captions, *vectors, *classes]
+    probed = (f"probe.{name}" for name in study.of(Probe))
+    return ["motion", *captures, *captions, *vectors, *classes, *probed]
 
 
 def file_mb(path: str) -> float:

@@ -17,6 +17,7 @@ from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion
+from hhvad.methods.probe.settings import Probe
 from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.sheet import format_events

@@ -18,6 +18,8 @@ damaged one its library may hang or crash.
 | vectors | vectors float32 [G, D], unit; of frames indices, of texts unique, first and cut |
 | | (of kind class as the vision encoder gives them) |
 | marks | vectors float64 [M, D], unit; centre and spread [C, D] of cameras' ordinary footage |
+| logprobs | logprobs float64 [S, Q, A] of A answers to Q questions; segments int64 [S, 2] |
+| variants | heads int64 [M, 2]; of each variant NNNN the arrays of its estimator, NNNN.name |
 | thumbnails | pictures uint8 [T, h, w, 3] of square pixels; frames int64 [T]; seconds [T] |
 
 S segments, F frames a segment, L layers, H heads, D head_dim, K experts, P prompts,
@@ -57,6 +59,8 @@ SCHEMA_VERSIONS: dict[str, int] = {
     "vectors": 1,
     "thumbnails": 1,
     "marks": 1,
+    "variants": 1,
+    "logprobs": 1,
 }
 
 _MAGIC = b"HHVADsum"

@@ -65,29 +65,6 @@ def add_commands(commands: Any) -> None:
     p.set_defaults(run=_fit_scorer)
 
     p = commands.add_parser(
-        "sweep-heads",
-        help="the experts for other numbers of experts and penalties, and how well they do",
-        description="The experts for each number and penalty, from the captures there are, with "
-        "frame-level AUC and AP of their unsmoothed scores on the sheet's test videos.",
-    )
-    p.add_argument("--saliency", nargs="+", required=True, metavar="H5", help="one file per prompt")
-    p.add_argument("--counts", nargs="+", type=int, required=True, metavar="K")
-    p.add_argument("--penalties", nargs="+", type=float, required=True, metavar="LAMBDA")
-    _add_features(p)
-    p.add_argument("--kind", required=True, help="of scorer")
-    p.add_argument("--seed", type=int, required=True)
-    p.add_argument("--share", type=float, required=True, help="of the samples, stratified")
-    p.add_argument("--sheet", required=True, metavar="TSV", help="test videos with their events")
-    p.add_argument(
-        "--heads-folder", required=True, metavar="DIR", help="of their captures, VIDEO.h5"
-    )
-    p.add_argument(
-        "--probes-folder", required=True, metavar="DIR", help="of their probes, VIDEO.json"
-    )
-    p.add_argument("--out", required=True, metavar="TSV")
-    p.set_defaults(run=_sweep_heads)
-
-    p = commands.add_parser(
         "score-headhunt",
         help="the probability of anomaly of each segment",
         description="Apply the scorer to the experts' features of each segment of a video.",
@@ -199,7 +176,7 @@ def _identify_heads(arguments: Namespace) -> None:
 
     from hhvad.artifacts import hdf5 as artifacts
     from hhvad.errors import ConfigError
-    from hhvad.methods.headhunt import rhi, samples, sweep
+    from hhvad.methods.headhunt import rhi, samples, stability
 
     files = samples.read_saliencies(arguments.saliency)
     normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
@@ -216,7 +193,7 @@ def _identify_heads(arguments: Namespace) -> None:
     if arguments.bootstrap < 0:
         raise ConfigError(f"--bootstrap is {arguments.bootstrap}; it must be 0 or more")
     if arguments.bootstrap:
-        arrays["selected"] = sweep.selection_frequency(
+        arrays["selected"] = stability.selection_frequency(
             files,
             arguments.features,
             arguments.labels,
@@ -283,34 +260,6 @@ def _fit_scorer(arguments: Namespace) -> None:
     }
     arrays: dict[str, NDArray[Any]] = {**scorer.arrays(), "experts": np.asarray(heads)}
     artifacts.write(arguments.out, "scorer", arrays, provenance)
-
-
-def _sweep_heads(arguments: Namespace) -> None:
-    import numpy as np
-
-    from hhvad.files import write_tsv
-    from hhvad.methods.headhunt import rhi, samples, sweep
-
-    files = samples.read_saliencies(arguments.saliency)
-    normalised = rhi.normalise(np.stack([file["saliency"] for file in files]))
-    found = rhi.sweep(normalised, arguments.penalties, arguments.counts)
-    measured = sweep.measure(
-        list(found.values()),
-        arguments.features,
-        arguments.labels,
-        arguments.segment_labels,
-        kind=arguments.kind,
-        seed=arguments.seed,
-        share=arguments.share,
-        sheet_path=arguments.sheet,
-        heads_folder=arguments.heads_folder,
-        probes_folder=arguments.probes_folder,
-    )
-    rows = [
-        (penalty, k, " ".join(f"{head.layer},{head.head}" for head in heads), *metrics)
-        for ((penalty, k), heads), metrics in zip(found.items(), measured, strict=True)
-    ]
-    write_tsv(arguments.out, ("penalty", "experts", "heads", "auc", "ap_step"), rows)
 
 
 def _score_headhunt(arguments: Namespace) -> None:

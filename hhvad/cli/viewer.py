@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hhvad.viewer.marks import Decision
 
 
 def add_commands(commands: Any) -> None:
@@ -37,16 +41,21 @@ def add_commands(commands: Any) -> None:
         "or are no test rows stay as they are without --replace.",
     )
     marks.add_argument("marks", metavar="TSV", help="exported by the viewer")
-    marks.add_argument("--sheet", required=True, metavar="TSV")
-    marks.add_argument(
+    add_changes(marks)
+    marks.set_defaults(run=_add_marks)
+
+
+def add_changes(parser: Any) -> None:
+    """The options of commands that turn what people said into rows of the sheet."""
+    parser.add_argument("--sheet", required=True, metavar="TSV")
+    parser.add_argument(
         "--split",
         choices=("validation", "calibration"),
         default="validation",
         help="validation (default) calibrates the threshold, calibration chooses heads",
     )
-    marks.add_argument("--replace", action="store_true", help="also change rows with a label")
-    marks.add_argument("--dry-run", action="store_true", help="print the changes, write nothing")
-    marks.set_defaults(run=_add_marks)
+    parser.add_argument("--replace", action="store_true", help="also change rows with a label")
+    parser.add_argument("--dry-run", action="store_true", help="print the changes, write nothing")
 
 
 def _build_viewer(arguments: Namespace) -> None:
@@ -68,7 +77,6 @@ def _build_viewer(arguments: Namespace) -> None:
 
 def _add_marks(arguments: Namespace) -> None:
     from hhvad import sheet
-    from hhvad.files import read_tsv, write_tsv
     from hhvad.viewer import marks
 
     decisions = marks.decide(
@@ -77,6 +85,16 @@ def _add_marks(arguments: Namespace) -> None:
         arguments.split,
         replace_rows=arguments.replace,
     )
+    if change_sheet(arguments.sheet, decisions, arguments.dry_run):
+        print("note: marks tell of found events only; a missed event is not in these rows")
+
+
+def change_sheet(path: str, decisions: Sequence[Decision], dry_run: bool) -> int:
+    """Print what becomes of each row and write it; how many change."""
+    from hhvad import sheet
+    from hhvad.files import read_tsv, write_tsv
+    from hhvad.viewer import marks
+
     changed = {one.after.video: one.after for one in decisions if one.after is not None}
     for one in decisions:
         if one.after is None:
@@ -85,15 +103,14 @@ def _add_marks(arguments: Namespace) -> None:
             print(
                 f"{one.before.video}: {marks.describe(one.before)} -> {marks.describe(one.after)}"
             )
-    rows = read_tsv(arguments.sheet, sheet.COLUMNS)
+    rows = read_tsv(path, sheet.COLUMNS)
     for row in rows:
         after = changed.get(row["video"].strip())
         if after is not None:
             row["split"], row["label"] = after.split, after.label or ""
             row["events"] = sheet.format_events(after.events)
-    if changed and not arguments.dry_run:
-        write_tsv(arguments.sheet, list(rows[0]), [list(row.values()) for row in rows])
-    verb = "would change" if arguments.dry_run else "changed"
-    print(f"{arguments.sheet}: {len(changed)} of {len(rows)} rows {verb}")
-    if changed:
-        print("note: marks tell of found events only; a missed event is not in these rows")
+    if changed and not dry_run:
+        write_tsv(path, list(rows[0]), [list(row.values()) for row in rows])
+    verb = "would change" if dry_run else "changed"
+    print(f"{path}: {len(changed)} of {len(rows)} rows {verb}")
+    return len(changed)

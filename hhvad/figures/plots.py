@@ -324,6 +324,40 @@ def method_curves(
     return figure
 
 
+def sweep(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """AUC and AP by K, a line per lambda with 95 % intervals.
+
+    rows: each with `experts` (K), `penalty` (lambda) and `auc`, `ap_step` with `_low` and `_high`.
+    """
+    penalties = sorted({row["penalty"] for row in rows})
+    counts = sorted({row["experts"] for row in rows})
+    with mpl.rc_context(STYLE):
+        figure = _figure(9.6, 4.2)
+        panels = figure.subplots(1, 2)
+        for axes, name, title in zip(panels, ("auc", "ap_step"), ("AUC", "AP (step)"), strict=True):
+            for number, penalty in enumerate(penalties):
+                aside = 0.5 * (number / max(len(penalties) - 1, 1) - 0.5)
+                points = [
+                    (counts.index(row["experts"]) + aside, *(row[name + end] for end in ENDS))
+                    for row in rows
+                    if row["penalty"] == penalty and row[name] is not None
+                ]
+                x, y, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
+                bars = np.nan_to_num(np.stack([y - low, high - y]).clip(0))
+                axes.errorbar(
+                    x, y, bars, color=LINES[number % len(LINES)], lw=1, elinewidth=1, marker="o",
+                    ms=4, label=f"lambda {penalty:g}",
+                )  # fmt: skip
+            axes.set_xticks(range(len(counts)), [str(count) for count in counts])
+            axes.set(xlabel="K, the number of experts", ylim=(0, 1.02))
+            axes.set_title(
+                f"{title} of frames, 95 % intervals over videos", fontsize=10, loc="left"
+            )
+        panels[0].legend(loc="lower left", frameon=False, fontsize=8)
+    return figure
+
+
+ENDS = ("", "_low", "_high")
 MOST_VIDEOS = 60
 
 

@@ -8,6 +8,7 @@ KINDS = {
     "headhunt": "hhvad.methods.headhunt.settings:HeadHunt",
     "motion": "hhvad.methods.motion.settings:Motion",
     "lavad": "hhvad.methods.lavad.settings:Lavad",
+    "probe": "hhvad.methods.probe.settings:Probe",
     "scorer": "hhvad.methods.scorer.settings:Scorer",
     "zero-shot": "hhvad.methods.zero_shot.settings:ZeroShot",
 }

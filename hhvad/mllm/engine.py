@@ -401,13 +401,7 @@ class Engine:
         head, ends = self._voice()
         (group,) = self._plan([prompt], n_frames, height, width, system)
         (suffix,) = group.suffixes
-        length = len(group.ids) + len(suffix.ids) + max_tokens
-        context = getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
-        if context is not None and length > context:
-            raise ModelError(
-                f"frames, prompt and answer take {length} tokens, the model's context holds "
-                f"{context}: take fewer frames, a shorter prompt or a lower limit of the answer"
-            )
+        self._check_context(len(group.ids) + len(suffix.ids) + max_tokens)
         answers: list[Answer] = []
         with torch.inference_mode():
             for start in range(0, count, batch_size):
@@ -420,6 +414,46 @@ class Engine:
                 if progress is not None:
                     progress(len(answers), count)
         return answers
+
+    def weigh(
+        self,
+        frames: Any,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        *,
+        system: str = "",
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """How likely each of `answers` is as the beginning of the reply to each of `prompts`.
+
+        frames: [S, F, H, W, 3] uint8, run in their order, batch_size at a time; one prefill a
+        segment for all prompts. Returns log-probabilities [S, P, A], sums over an answer's tokens.
+        Raises ModelError as `generate`, and for an answer without a token.
+        """
+        count, n_frames, height, width = self._check_frames(frames)
+        if batch_size < 1:
+            raise ModelError("batch_size is a number from 1")
+        head, _ = self._voice()
+        said = [self._ids_of_answer(answer) for answer in answers]
+        plan = self._plan(prompts, n_frames, height, width, system)
+        longest = max((len(ids) for ids in said), default=0)
+        room = longest + max((len(s.ids) for group in plan for s in group.suffixes), default=0)
+        self._check_context(room + max((len(group.ids) for group in plan), default=0))
+        found = np.empty((count, len(prompts), len(said)))
+        with torch.inference_mode():
+            for start in range(0, count, batch_size):
+                block = np.ascontiguousarray(frames[start : start + batch_size])
+                batch = self._move(torch.from_numpy(block))
+                vision = self.backbone.encode(self.backbone.pixels(batch, self.dtype))
+                for group in plan:
+                    cache = self._prefill(group, vision, self.info.layers, room)
+                    for suffix in group.suffixes:
+                        values = self._weigh(suffix, said, cache, head, len(block))
+                        found[start : start + len(block), suffix.prompt] = values.cpu().numpy()
+                if progress is not None:
+                    progress(min(start + batch_size, count), count)
+        return found
 
     def complete(
         self,
@@ -490,14 +524,7 @@ class Engine:
         """The tokens of each row's answer, its end token included where it came to one."""
         backbone, rows = self.backbone, len(frames)
         vision = backbone.encode(backbone.pixels(frames, self.dtype))
-        cache = PrefixCache(self.info.layers, len(suffix.ids) + max_tokens)
-        with suppress(PassDone):
-            backbone.decoder(
-                **backbone.prefix(group.ids, vision),
-                position_ids=_batched(group.positions),
-                past_key_values=cache,
-                use_cache=True,
-            )
+        cache = self._prefill(group, vision, self.info.layers, len(suffix.ids) + max_tokens)
         embeds, positions = backbone.embed(suffix.ids, rows), suffix.positions
         answers: list[list[int]] = [[] for _ in range(rows)]
         for _ in range(max_tokens):
@@ -517,6 +544,63 @@ class Engine:
             embeds = backbone.decoder.get_input_embeddings()(chosen[:, None])  # type: ignore[operator]
             positions = positions.amax().expand_as(positions[..., -1:]) + 1
         return answers
+
+    def _weigh(
+        self, suffix: _Suffix, said: list[Tensor], cache: PrefixCache, head: Tensor, rows: int
+    ) -> Tensor:
+        """The log-probability [rows, A] of each answer (token ids) behind one prompt."""
+
+        def run(ids: Tensor, positions: Tensor) -> Tensor:
+            """The hidden states [rows, T, hidden] of tokens behind what the cache holds."""
+            hidden: Tensor = self.backbone.decoder(
+                inputs_embeds=self.backbone.embed(ids, rows),
+                position_ids=_batched(positions),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            return hidden
+
+        asked = run(suffix.ids, suffix.positions)[:, -1:]
+        cache.keep(len(suffix.ids))
+        values = []
+        for ids in said:
+            hidden = asked
+            if len(ids) > 1:
+                steps = torch.arange(1, len(ids), device=ids.device)
+                positions = suffix.positions.amax() + steps
+                behind = run(ids[:-1], positions.expand(*suffix.positions.shape[:-1], -1))
+                hidden = torch.cat([asked, behind], dim=1)
+            logs = nn.functional.linear(hidden, head).double().log_softmax(dim=-1)
+            chosen = ids[None, :, None].expand(rows, -1, 1)
+            values.append(logs.gather(-1, chosen)[..., 0].sum(dim=1))
+        cache.keep(-len(suffix.ids))
+        return torch.stack(values, dim=1)
+
+    def _ids_of_answer(self, answer: str) -> Tensor:
+        ids = self.tokenizer(answer, add_special_tokens=False, split_special_tokens=True)
+        if not ids["input_ids"]:
+            raise ModelError(f"answer {answer!r} has no token: give a word")
+        return self._move(torch.tensor(ids["input_ids"]))
+
+    def _prefill(self, group: _Pass, vision: Vision, layers: int, room: int) -> PrefixCache:
+        """The keys and values of a prefix in so many layers, with room for tokens behind it."""
+        cache = PrefixCache(layers, room)
+        with suppress(PassDone):
+            self.backbone.decoder(
+                **self.backbone.prefix(group.ids, vision),
+                position_ids=_batched(group.positions),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        return cache
+
+    def _check_context(self, length: int) -> None:
+        context = getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
+        if context is not None and length > context:
+            raise ModelError(
+                f"frames, prompt and answer take {length} tokens, the model's context holds "
+                f"{context}: take fewer frames, a shorter prompt or a lower limit of the answer"
+            )
 
     def _check_frames(self, frames: Any) -> tuple[int, int, int, int]:
         shape = tuple(frames.shape)
@@ -630,24 +714,13 @@ class _Job:
         features: dict[int, Tensor] = {}
         for group in self.passes:
             with engine.watch("prefill"):
-                cache = self._prefill(group, vision)
+                room = max(len(suffix.ids) for suffix in group.suffixes)
+                cache = engine._prefill(group, vision, self.layers[-1] + 1, room)
             with engine.watch("suffix"):
                 for suffix in group.suffixes:
                     features[suffix.prompt] = self._finish(suffix, cache, len(frames))
             del cache
         return torch.stack([features[i] for i in range(self.prompts)])
-
-    def _prefill(self, group: _Pass, vision: Vision) -> PrefixCache:
-        room = max(len(suffix.ids) for suffix in group.suffixes)
-        cache = PrefixCache(self.layers[-1] + 1, room)
-        with suppress(PassDone):
-            self.engine.backbone.decoder(
-                **self.engine.backbone.prefix(group.ids, vision),
-                position_ids=_batched(group.positions),
-                past_key_values=cache,
-                use_cache=True,
-            )
-        return cache
 
     def _finish(self, suffix: _Suffix, cache: PrefixCache, batch: int) -> Tensor:
         engine = self.engine

@@ -68,7 +68,10 @@ class PrefixCache(Cache):  # type: ignore[misc]
         self.filled = False
 
     def keep(self, count: int) -> None:
-        """Make the last `count` tokens part of the prefix: what comes next stands behind them."""
+        """Make the last `count` tokens part of the prefix: what comes next stands behind them.
+
+        A negative count takes as many away again.
+        """
         for layer in self.layers:
             layer.length += count
 

@@ -96,8 +96,15 @@ def _decide(video: Video, marks: Sequence[Mark], split: str, replace_rows: bool)
                 f"frames {one.start}-{one.end} ({one.method}) are marked false, but frames "
                 f"{clash[0].start}-{clash[0].end} ({clash[0].method}) true",
             )
-    label = "anomaly" if true else "normal"
-    after = replace(video, split=split, label=label, events=_union(true))
+    return change(video, [(one.start, one.end) for one in true], split, replace_rows)
+
+
+def change(
+    video: Video, events: Sequence[tuple[int, int]], split: str, replace_rows: bool = False
+) -> Decision:
+    """What becomes of a row whose video has these events [start, end), and no others."""
+    label = "anomaly" if events else "normal"
+    after = replace(video, split=split, label=label, events=_union(events))
     if after == video:
         return Decision(video, None, "it says so already")
     if (video.split != "test" or video.label is not None) and not replace_rows:
@@ -109,10 +116,10 @@ def _decide(video: Video, marks: Sequence[Mark], split: str, replace_rows: bool)
     return Decision(video, after)
 
 
-def _union(marks: Sequence[Mark]) -> tuple[Interval, ...]:
-    """The frames of the marks, those that touch or overlap joined."""
+def _union(events: Sequence[tuple[int, int]]) -> tuple[Interval, ...]:
+    """Events in order, those that touch or overlap joined."""
     spans: list[tuple[int, int]] = []
-    for start, end in sorted((one.start, one.end) for one in marks):
+    for start, end in sorted(events):
         if spans and start <= spans[-1][1]:
             spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
         else:

@@ -119,55 +119,6 @@ rule fit_scorer:
         " --out {output:q} 2> {log:q}"
 
 
-rule sweep_heads:
-    """Other numbers of experts and penalties, and how well they do on the test videos (optional)."""
-    input:
-        saliency=saliency_of_all_prompts,
-        features=calibration_features,
-        segments=segment_labels,
-        tests=features_of_annotated_tests,
-        probes=probes_of(STUDY.annotated),
-    output:
-        "<results>/sweep/{method}.tsv",
-    log:
-        "<logs>/sweep_heads/{method}.log",
-    benchmark:
-        "<benchmarks>/sweep_heads/{method}.tsv"
-    wildcard_constraints:
-        method=one_of(STUDY.wordings),
-    conda:
-        "../../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        labels=sample_labels,
-        counts=lambda wildcards: settings(wildcards).sweep.counts,
-        penalties=lambda wildcards: settings(wildcards).sweep.penalties,
-        kind=lambda wildcards: settings(wildcards).scorer.kind,
-        seed=lambda wildcards: settings(wildcards).scorer.seed,
-        share=lambda wildcards: settings(wildcards).scorer.share,
-        annotations=STUDY.annotation(TEST),
-        sheet=SHEET,
-        results=results_folder,
-        folder=lambda wildcards: f"{settings(wildcards).model}/segments/{STUDY.online(wildcards.method)}",
-    shell:
-        "hhvad sweep-heads"
-        " --saliency {input.saliency:q}"
-        " --features {input.features:q}"
-        " {params.labels}"
-        " --counts {params.counts}"
-        " --penalties {params.penalties}"
-        " --kind {params.kind}"
-        " --seed {params.seed}"
-        " --share {params.share}"
-        " --sheet {params.sheet:q}"
-        " --heads-folder {params.results:q}/heads/{params.folder:q}"
-        " --probes-folder {params.results:q}/probe"
-        " --out {output:q} 2> {log:q}"
-
-
 rule score_headhunt:
     """Give each segment its probability of being anomalous."""
     input:

@@ -50,13 +50,21 @@ def online_features(wildcards):
     return f"<results>/heads/{folder}/{wildcards.video}.h5"
 
 
-def features_of_annotated_tests(wildcards):
-    """Head features of the annotated test videos' segments under the online prompt."""
-    folder = f"{settings(wildcards).model}/segments/{STUDY.online(wildcards.method)}"
-    return [f"<results>/heads/{folder}/{name}.h5" for name in STUDY.annotated]
-
-
 def scorer_of(wildcards):
     """The fitted scorer, or the frozen detector that holds one."""
     frozen = STUDY.frozen.get(wildcards.method)
     return frozen.path if frozen else f"<results>/scorer/{wildcards.method}.h5"
+
+
+def online_features_of_all_prompts(wildcards):
+    """Head features of a video's segments under every prompt."""
+    model = settings(wildcards).model
+    return [
+        f"<results>/heads/{model}/segments/{prompt}/{wildcards.video}.h5"
+        for prompt in STUDY.prompts_of(wildcards.method)
+    ]
+
+
+def sweep_flag(wildcards, output):
+    """The figure of the sweep as a flag, where it is drawn."""
+    return join(["--sweep", output.sweep]) if "sweep" in output.keys() else ""

@@ -1,17 +1,15 @@
-"""score-saliency, identify-heads, fit-scorer and sweep-heads on small made-up captures."""
+"""score-saliency, identify-heads and fit-scorer on small made-up captures."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from probes import write_probe
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from hhvad.artifacts import hdf5 as artifacts
 from hhvad.cli import main
 from hhvad.files import read_tsv, write_tsv
 from hhvad.methods.headhunt import rhi, saliency
-from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.sheet import COLUMNS
 
 PROMPTS = {"direct": "Is this abnormal?", "role": "You watch a camera. Is this abnormal?"}
@@ -29,7 +27,6 @@ REQUIRED = {
         "--threads": ["1"],
     },
     "fit-scorer": {"--kind": ["logistic"], "--seed": ["42"], "--share": ["1"]},
-    "sweep-heads": {"--kind": ["logistic"], "--seed": ["42"], "--share": ["1"]},
     "label-segments": {"--segment-length": ["48"]},
 }  # fmt: skip
 
@@ -275,43 +272,6 @@ def test_scorer_refuses_other_captures(study, saliencies, tmp_path, capsys):
     command = ["fit-scorer", "--features", *other, "--labels", *LABELS]
     assert run([*command, "--experts", experts, "--out", out]) == 2
     assert "bfloat16" in capsys.readouterr().err
-
-
-def test_sweep_measures_each_setting_on_annotated_test_videos(study, saliencies, tmp_path):
-    rng = np.random.default_rng(5)
-    tests = tmp_path / "tests"
-    tests.mkdir()
-    shape = (4, *SHAPE[1:])
-    wild = capture(tests / "wild.h5", rng, label="anomaly", shape=shape, view="segments")
-    calm = capture(tests / "calm.h5", rng, shape=shape, view="segments")
-    for name in ("wild", "calm"):
-        write_probe(tests / f"{name}.json", 192, 25)
-    rows = [
-        ("wild", "wild.mp4", "test", "anomaly", "", "0-100"),
-        ("calm", "calm.mp4", "test", "normal", "", ""),
-    ]
-    write_tsv(tests / "sheet.tsv", COLUMNS, rows)
-    out = tmp_path / "sweep.tsv"
-    command = [
-        "sweep-heads", "--saliency", *saliencies, "--counts", "1", "2",
-        "--penalties", "0.5", "--sheet", str(tests / "sheet.tsv"), "--heads-folder",
-        str(tests), "--probes-folder", str(tests), "--out", str(out),
-    ]  # fmt: skip
-    assert run([*command, "--features", *study["direct"], "--labels", *LABELS]) == 0
-    at = [EXPERT]
-    z = np.concatenate(
-        [artifacts.head_features(f, np.array(at))["features"] for f in study["direct"]]
-    )
-    scorer = Scorer().fit(z, np.array([label == "anomaly" for label in LABELS]))
-    both = [artifacts.head_features(f, np.array(at))["features"] for f in (wild, calm)]
-    scores = np.repeat(np.concatenate([scorer.predict_proba(f) for f in both]), 48)
-    labels = np.arange(2 * 192) < 100
-    rows = read_tsv(out)
-    assert [(row["penalty"], row["experts"]) for row in rows] == [("0.5", "1"), ("0.5", "2")]
-    assert all(row["heads"].split()[0] == "1,2" for row in rows)
-    first = rows[0]
-    assert float(first["auc"]) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert float(first["ap_step"]) == pytest.approx(average_precision_score(labels, scores))
 
 
 @pytest.fixture

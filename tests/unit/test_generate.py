@@ -89,7 +89,7 @@ def test_control_characters_are_stripped():
 
 
 def test_an_unknown_task_lists_the_known_ones():
-    with pytest.raises(ConfigError, match="known are capture, complete, describe, embed, generate"):
+    with pytest.raises(ConfigError, match="known are answer, capture, complete, describe, embed"):
         find("sing")
 
 

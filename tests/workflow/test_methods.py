@@ -14,7 +14,7 @@ from hhvad.artifacts import texts
 from hhvad.files import read_json
 
 Jobs = Counter[tuple[str, str]]
-METHODS = {"headhunt", "lavad", "zero-shot", "motion"}
+METHODS = {"headhunt", "lavad", "zero-shot", "probe", "motion"}
 AFTER_SCORES = {
     "calibrate_locator", "localize_events", "report_metrics", "plot_video", "plot_curves",
     "build_viewer", "compare_methods", "all",
@@ -132,6 +132,17 @@ def test_another_phrase(ran: Study):
     jobs = ran.planned()
     assert rules(jobs) == {"write_phrases", "embed_texts", "score_zero_shot"} | AFTER_SCORES
     assert values(jobs, "method") == {"zero-shot"}
+
+
+def test_another_question(ran: Study):
+    ran.change_method("probe", question="Is somebody in danger?")
+    jobs = ran.planned()
+    assert rules(jobs) == {"sample_segments", "answer_questions", "score_probe"} | AFTER_SCORES
+    assert values(jobs, "reader") == {"probe.probe"}
+    ran.change_method("probe", question="Is anything abnormal happening?", sigma=10)
+    jobs = ran.planned()
+    assert rules(jobs) == {"score_probe"} | AFTER_SCORES
+    assert values(jobs, "method") == {"probe"}
 
 
 def test_another_lavad_shares_captions_and_vectors(ran: Study):

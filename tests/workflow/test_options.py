@@ -1,10 +1,10 @@
-"""What the default config leaves aside: segments as calibration samples, sweeps."""
+"""What the default config leaves aside: segments as calibration samples, ablations."""
 
 from __future__ import annotations
 
 from study import Study
 
-from hhvad.files import read_tsv
+from hhvad.files import read_json, read_tsv
 
 
 def captures(jobs) -> set[tuple[str, ...]]:
@@ -16,7 +16,8 @@ def captures(jobs) -> set[tuple[str, ...]]:
 
 def test_segments_as_calibration_samples(finished: Study):
     finished.change_method(calibration={"view": "segments"}, experts={"bootstrap": 3})
-    done = finished.snakemake("results/demo/sweep/headhunt.tsv", "all")
+    table = "results/demo/ablations/headhunt.tsv"
+    done = finished.snakemake(table, "all")
     assert done.returncode == 0, done.stdout
     results = finished.folder / "results/demo"
     rows = read_tsv(results / "annotations/segments.tsv")
@@ -26,13 +27,20 @@ def test_segments_as_calibration_samples(finished: Study):
     for row in rows:
         if row["label"] == "anomaly":
             assert calibration[row["video"]]["label"] == "anomaly"
-    sweep = read_tsv(results / "sweep/headhunt.tsv")
-    config = finished.config["methods"]["headhunt"].get("sweep", {})
-    assert len(sweep) == len(config.get("counts", range(5))) * len(
-        config.get("penalties", range(5))
-    )
-    assert all(0 <= float(row["auc"]) <= 1 for row in sweep)
+    method, *others = read_json(results / "ablations/headhunt.json")["rows"]
+    assert len([row for row in others if row["part"] == "sweep"]) == 5 * 5
+    assert all(0 <= row["auc"] <= 1 for row in others)
+    metrics = read_json(results / "metrics/headhunt.json")["metrics"]
+    for name in ("auc", "ap_step", "f1_at_tau", "event_map"):
+        assert [method[name + end] for end in ("", "_low", "_high")] == [
+            metrics[name][key] for key in ("value", "low", "high")
+        ]
     assert finished.planned() == {}
+
+    finished.change_method(sweep={"counts": [2]})
+    assert finished.planned() == {}
+    ablating = {"fit_variants", "score_variants", "ablate_headhunt"}
+    assert {rule for rule, _ in finished.planned(table)} == ablating
 
     prompts = finished.prompts
     prompts["prompts"]["new"] = "Is there anything here that should worry us?"

@@ -275,6 +275,19 @@ def test_another_headhunt_shares_the_captures(finished: Study, change: dict):
     assert methods == {"other"}
 
 
+def test_the_ablations_capture_nothing_and_the_oracle_only_test_videos(finished: Study):
+    jobs = finished.planned("results/demo/ablations/headhunt.tsv")
+    assert rules(jobs) == {"fit_variants", "score_variants", "ablate_headhunt"}
+    jobs = finished.planned("results/demo/ablations/headhunt/oracle.tsv")
+    own = {"fit_each_prompt", "score_each_prompt", "choose_oracle"}
+    assert rules(jobs) == {"sample_segments", "capture_heads"} | own
+    captures = wildcards(jobs, "capture_heads")
+    assert {w["view"] for w in captures} == {"segments"}
+    assert {w["video"] for w in captures} == set(of(finished, "test"))
+    others = set(finished.prompts["prompts"]) - {finished.prompts["online"]}
+    assert {w["prompt"] for w in captures} == others
+
+
 def test_another_model_captures_for_itself(finished: Study):
     again = {"path": "demo", "dtype": "bfloat16"}
     finished.change_config(models={**finished.config["models"], "again": again})

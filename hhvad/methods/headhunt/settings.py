@@ -78,7 +78,7 @@ class Experts(Section):
 
 
 class Sweep(Section):
-    """The optional target `results/STUDY/sweep/METHOD.tsv`."""
+    """Rows of the optional target `results/STUDY/ablations/METHOD.tsv`."""
 
     counts: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
         (1, 3, 5, 7, 10), description="Values of K."

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hhvad.resident.server import Task
 
 TASKS = {
+    "answer": "hhvad.mllm.tasks.answer:Answer",
     "capture": "hhvad.mllm.tasks.capture:Capture",
     "complete": "hhvad.mllm.tasks.complete:Complete",
     "describe": "hhvad.mllm.tasks.describe:Describe",

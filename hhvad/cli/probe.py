@@ -1,0 +1,62 @@
+"""Commands of rules/methods/probe.smk."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hhvad.cli.models import _add_model, _ask, _check_fixed
+from hhvad.errors import ArtifactError
+
+
+def add_commands(commands: Any) -> None:
+    """Add answer-questions and score-probe."""
+    p = commands.add_parser(
+        "answer-questions",
+        help="how likely a model gives each of some answers to questions about each segment",
+        description="Show a model each segment's frames and every question, and keep the "
+        "log-probability of each answer. Nothing is decoded.",
+    )
+    p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    _add_model(p)
+    p.add_argument("--question", required=True, action="append", metavar="TEXT", help="repeatable")
+    p.add_argument("--answer", required=True, action="append", metavar="TEXT", help="repeatable")
+    p.add_argument("--system", required=True, metavar="TEXT", help="system message; may be empty")
+    p.add_argument("--out", required=True, type=Path, metavar="H5")
+    p.set_defaults(run=_answer_questions)
+
+    p = commands.add_parser("score-probe", help="the mean probability of yes over the questions")
+    p.add_argument("--answers", required=True, metavar="H5", help="from answer-questions")
+    p.add_argument("--sigma", type=float, help="smoothing in segments; without it none")
+    p.add_argument("--out", required=True, metavar="TSV")
+    p.set_defaults(run=_score_probe)
+
+
+def _answer_questions(arguments: Namespace) -> None:
+    from hhvad.mllm.tasks.answer import Request
+
+    if not arguments.frames.is_file():
+        raise ArtifactError(f"{arguments.frames}: there is no such file")
+    _check_fixed(arguments)
+    request = Request(
+        frames=str(arguments.frames.absolute()),
+        out=str(arguments.out.absolute()),
+        prompts=tuple(arguments.question),
+        answers=tuple(arguments.answer),
+        system=arguments.system,
+        batch_size=arguments.batch_size,
+        model_name=arguments.model_name,
+        revision=arguments.revision or None,
+    )
+    _ask(arguments, {"task": "answer", "about": request.frames, **asdict(request)})
+
+
+def _score_probe(arguments: Namespace) -> None:
+    from hhvad.artifacts import hdf5, scores
+    from hhvad.methods.probe.score import score
+
+    answers = hdf5.read(arguments.answers, "logprobs", ("logprobs", "segments"))
+    bounds = answers["segments"]
+    scores.write(arguments.out, bounds, score(answers["logprobs"], bounds, arguments.sigma))
