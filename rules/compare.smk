@@ -58,4 +58,4 @@ rule compare_methods:
         " --markdown {output.markdown:q}"
         " --latex {output.latex:q}"
         " --curves {output.curves:q}"
-        " --heat-map {output.heat_map:q} 2> {log:q}"
+        " --heat-map {output.heat_map:q} > {log:q} 2>&1"

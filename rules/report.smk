@@ -49,7 +49,7 @@ rule report_metrics:
         " --bootstrap {params.bootstrap}"
         " --seed {params.seed}"
         " --out {output.metrics:q}"
-        " --table {output.table:q} 2> {log:q}"
+        " --table {output.table:q} > {log:q} 2>&1"
 
 
 rule plot_video:
