@@ -103,10 +103,12 @@ def _run(arguments: Namespace) -> None:
     import os
     import subprocess
 
-    from hhvad.errors import HHVADError
+    from hhvad.errors import ConfigError, HHVADError
     from hhvad.workflow_files import config_here, snakefile, workflow_folder
 
-    config = arguments.config or config_here()
+    config = Path(arguments.config) if arguments.config else config_here()
+    if not config.is_file():
+        raise ConfigError(f"{config}: there is no such file")
     given = arguments.snakemake
     options = given[1:] if given[:1] == ["--"] else given
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
