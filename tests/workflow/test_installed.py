@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from study import ROOT, Study, few_rows
+from study import ROOT, few_rows
 
 from hhvad.files import write_tsv
 from hhvad.sheet import COLUMNS
@@ -94,7 +94,7 @@ def test_init_and_run_outside_the_clone(tmp_path, installed: Path):
     assert "rule probe_video" not in done.stdout
     assert "1 of 1 videos judged, in " in done.stdout
     assert len(done.stdout.splitlines()) < 40, done.stdout
-    assert Study(tmp_path).run("ls", ".snakemake/log").stdout
+    assert list((tmp_path / ".snakemake/log").glob("*.snakemake.log"))
 
 
 def test_an_editable_install_puts_the_plugin_on_the_path(source: Path, tmp_path):
