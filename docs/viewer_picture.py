@@ -32,7 +32,9 @@ def take(page: Path, picture: Path) -> None:
         row = driver.find_element(By.XPATH, f"//*[@role='option'][contains(., '{EVENT}')]")
         driver.execute_script("arguments[0].click()", row)
         time.sleep(2)
-        script = "const v = document.querySelector('video'); v.pause(); v.currentTime = arguments[0]"
+        script = (
+            "const v = document.querySelector('video'); v.pause(); v.currentTime = arguments[0]"
+        )
         driver.execute_script(script, SECOND)
         time.sleep(2)
         seen = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
