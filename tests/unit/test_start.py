@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from hhvad import workflow_files
-from hhvad.cli import main
+from hhvad.cli import main, start
 from hhvad.errors import ConfigError
 from hhvad.study import Study
 
@@ -82,11 +82,12 @@ def calls(monkeypatch):
     """The commands that are run, none of which is."""
     commands = []
 
-    def run(command, **_):
+    def start(command, **_):
         commands.append(command)
-        return SimpleNamespace(returncode=1 if "fail" in command else 0)
+        return SimpleNamespace(wait=lambda timeout: int("fail" in command))
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
     return commands
 
 
@@ -148,3 +149,16 @@ def test_an_installation_without_the_workflow_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(workflow_files, "files", lambda name: None)
     with pytest.raises(ConfigError, match="install hhvad again"):
         workflow_files.workflow_folder()
+
+
+def test_an_interrupt_waits_for_snakemake():
+    said = iter([KeyboardInterrupt, subprocess.TimeoutExpired("snakemake", 5), KeyboardInterrupt])
+    looks = []
+
+    def wait(timeout):
+        for one in said:
+            raise one
+        return 130
+
+    assert start._wait(SimpleNamespace(wait=wait), lambda: looks.append(1)) == 130
+    assert looks == [1]
