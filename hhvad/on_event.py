@@ -39,8 +39,11 @@ class OnEvent:
         self._seen = set(told.read_text(encoding="utf-8").split()) if told.exists() else set()
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """Run the command for an event with `method`, `video` and frames, unless it was told."""
-        keys = ("method", "video", "start_frame", "end_frame")
+        """Run the command for an event, unless it was told.
+
+        It is known by its method, video, the fingerprint of the video's file, and its frames.
+        """
+        keys = ("method", "video", "fingerprint", "start_frame", "end_frame")
         name = digest([event[key] for key in keys])
         if name in self._seen:
             return
@@ -94,9 +97,11 @@ class EventsOfStudy:
                     if self._read.get(path) == changed:
                         continue
                     events = read_json(path)["events"]
+                    probe = read_json(self.study.results / f"probe/{name}.json")
                 except (FileNotFoundError, ArtifactError):
                     continue  # not there yet, or again
                 self._read[path] = changed
                 about = {"study": self.study.name, "method": method, "video": name}
                 about["path"] = self.study.videos[name].path
+                about["fingerprint"] = probe["fingerprint"]
                 yield from ({**about, **one} for one in events if not one.get("ignored"))

@@ -58,7 +58,7 @@ def add_commands(commands: Any) -> None:
 
 def _detect(arguments: Namespace) -> None:
     from hhvad.errors import VideoError
-    from hhvad.files import write_json, write_tsv
+    from hhvad.files import read_json, write_json, write_tsv
     from hhvad.methods.headhunt.detector import Detector
     from hhvad.sheet import COLUMNS
     from hhvad.viewer.page import build
@@ -92,7 +92,9 @@ def _detect(arguments: Namespace) -> None:
                 f"  score {event['peak_score']:.3f}{clock}"
             )
             if hook is not None:
-                hook.tell({"method": METHOD, "video": video.video, "path": video.path, **event})
+                about = {"method": METHOD, "video": video.video, "path": video.path}
+                probe = read_json(out / f"probe/{video.video}.json")
+                hook.tell({**about, "fingerprint": probe["fingerprint"], **event})
     if hook is not None:
         hook.close()
     if judged:

@@ -19,7 +19,10 @@ from hhvad.on_event import EventsOfStudy, OnEvent
 from hhvad.sheet import COLUMNS
 from hhvad.study import Study
 
-EVENT = {"method": "m", "video": "a", "start_frame": 5, "end_frame": 9, "start_seconds": 0.2}
+EVENT = {
+    "method": "m", "video": "a", "fingerprint": "0f", "start_frame": 5, "end_frame": 9,
+    "start_seconds": 0.2,
+}  # fmt: skip
 ATTACK = "$(touch pwned); `touch pwned`; 'x\n"
 
 
@@ -53,6 +56,13 @@ def test_each_event_once_over_restarts_as_a_line_of_json_that_no_shell_sees():
     assert second == {"id": second["id"], **other}
     assert first["id"] != second["id"]
     assert not Path("pwned").exists()
+
+
+def test_another_file_under_the_same_name_is_told():
+    hook = OnEvent(python(APPEND), Path("told.txt"))
+    for fingerprint in ("0f", "ff"):
+        hook.tell({**EVENT, "fingerprint": fingerprint})
+    assert [event["fingerprint"] for event in told()] == ["0f", "ff"]
 
 
 def test_a_failure_is_said_counted_and_tried_again(capfd):
@@ -95,6 +105,7 @@ def study():
     rows = [("a", "a.mp4", "test", "", "", ""), ("c", "c.mp4", "calibration", "normal", "", "")]
     write_tsv("sheet.tsv", COLUMNS, rows)
     Path("mine.yaml").write_text("videos: sheet.tsv\nmethods: {still: {kind: motion}}\n")
+    write_json("results/mine/probe/a.json", {"fingerprint": "0f"})
     return Study.read("mine.yaml")
 
 
@@ -108,7 +119,14 @@ def test_events_of_a_study_appear_as_files_change(study):
     one = {"start_frame": 1, "end_frame": 2, "start_seconds": 0.1}
     found(one, {**one, "start_frame": 0, "ignored": True})
     assert list(events.new()) == [
-        {"study": "mine", "method": "still", "video": "a", "path": "a.mp4", **one}
+        {
+            "study": "mine",
+            "method": "still",
+            "video": "a",
+            "path": "a.mp4",
+            "fingerprint": "0f",
+            **one,
+        }
     ]
     assert list(events.new()) == []
     found({**one, "start_frame": 7})
