@@ -39,8 +39,8 @@ $(TEST_STAMP): $(STAMP)
 
 demo: venv
 	$(RUN) snakemake --cores all
-	$(RUN) snakemake --report report.html
-	@$(RUN) hhvad show-results --config config/config.yaml --report report.html
+	$(RUN) snakemake --report report.zip
+	@$(RUN) hhvad show-results --config config/config.yaml --report report.zip
 
 test: venv-test lint unit workflow-test fault-test
 
@@ -87,6 +87,6 @@ slurm-profile:
 	else cp profiles/slurm/config.yaml "$(PROFILE)/" && echo "installed: $(PROFILE)/config.yaml"; fi
 
 clean:
-	rm -rf results resources logs report.html .snakemake
+	rm -rf results resources logs report.zip .snakemake
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find hhvad tests rules -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,7 +3,7 @@
 #   snakemake --cores all                              the demo
 #   snakemake --cores all --configfile config/my.yaml  your own study, whole in itself
 #   snakemake --profile slurm --configfile ...         the same on a cluster
-#   snakemake --report report.html                     figures and tables in one page
+#   snakemake --report report.zip                      the viewer and all figures in one file
 #
 # Read the rules in this order; together they are the methods.
 

@@ -14,16 +14,16 @@ DEMO = ("config/config.yaml", "config/videos.tsv", "config/prompts.yaml")
 
 def workflow_folder() -> Path:
     """The folder of the Snakefile. Raises ConfigError where this installation has none."""
-    clone = Path(__file__).resolve().parents[1]
-    if (clone / "Snakefile").is_file():
-        return clone
+    root = Path(__file__).resolve().parents[1]
+    found = [root / "Snakefile", root / INSTALLED]  # a clone; pip install --target
     try:
         listed = files("hhvad") or []
     except PackageNotFoundError:
         listed = []
-    for file in listed:
-        if file.as_posix().endswith(INSTALLED):
-            return Path(str(file.locate())).resolve().parent
+    found += [Path(str(file.locate())) for file in listed if file.as_posix().endswith(INSTALLED)]
+    for snakefile in found:
+        if snakefile.is_file():
+            return snakefile.resolve().parent
     raise ConfigError("this installation of hhvad has no Snakefile; install hhvad again")
 
 

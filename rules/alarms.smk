@@ -59,12 +59,7 @@ rule localize_alarms:
         suppress=inputs_of_suppression,
     output:
         scores="<results>/localization/{method}/{video}.tsv",
-        events=report(
-            "<results>/events/{method}/{video}.tsv",
-            caption="../workflow/report/events.rst",
-            category="Videos",
-            labels={"method": "{method}", "video": "{video}", "view": "events"},
-        ),
+        events="<results>/events/{method}/{video}.tsv",
         json="<results>/events/{method}/{video}.json",
     log:
         "<logs>/localize_alarms/{method}/{video}.log",

@@ -8,12 +8,7 @@ rule compare_methods:
         metrics=metrics_of_methods,
     output:
         json="<results>/comparison/methods.json",
-        table=report(
-            "<results>/comparison/methods.tsv",
-            caption="../workflow/report/comparison.rst",
-            category="Comparison",
-            labels={"table": "metrics and differences of methods"},
-        ),
+        table="<results>/comparison/methods.tsv",
         markdown="<results>/comparison/methods.md",
         latex="<results>/comparison/methods.tex",
         curves=report(
@@ -58,4 +53,4 @@ rule compare_methods:
         " --markdown {output.markdown:q}"
         " --latex {output.latex:q}"
         " --curves {output.curves:q}"
-        " --heat-map {output.heat_map:q} 2> {log:q}"
+        " --heat-map {output.heat_map:q} > {log:q} 2>&1"

@@ -56,12 +56,7 @@ rule localize_events:
         probe="<results>/probe/{video}.json",
     output:
         scores="<results>/localization/{method}/{video}.tsv",
-        events=report(
-            "<results>/events/{method}/{video}.tsv",
-            caption="../workflow/report/events.rst",
-            category="Videos",
-            labels={"method": "{method}", "video": "{video}", "view": "events"},
-        ),
+        events="<results>/events/{method}/{video}.tsv",
         json="<results>/events/{method}/{video}.json",
     log:
         "<logs>/localize_events/{method}/{video}.log",

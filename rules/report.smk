@@ -11,12 +11,7 @@ rule report_metrics:
         annotations="<results>/annotations/test.tsv",
     output:
         metrics="<results>/metrics/{method}.json",
-        table=report(
-            "<results>/metrics/{method}.tsv",
-            caption="../workflow/report/metrics.rst",
-            category="Metrics",
-            labels={"method": "{method}", "table": "metrics"},
-        ),
+        table="<results>/metrics/{method}.tsv",
     log:
         "<logs>/report_metrics/{method}.log",
     benchmark:
@@ -49,7 +44,7 @@ rule report_metrics:
         " --bootstrap {params.bootstrap}"
         " --seed {params.seed}"
         " --out {output.metrics:q}"
-        " --table {output.table:q} 2> {log:q}"
+        " --table {output.table:q} > {log:q} 2>&1"
 
 
 rule plot_video:

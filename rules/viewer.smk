@@ -6,8 +6,14 @@ rule build_viewer:
     input:
         results_of_viewer,
     output:
-        # No item of the report: a page of several files would ask for `--report report.zip`.
-        directory("<results>/viewer"),
+        # Its files make the report a zip; all tables are in it, as HTML.
+        report(
+            directory("<results>/viewer"),
+            htmlindex="index.html",
+            caption="../workflow/report/viewer.rst",
+            category="Viewer",
+            labels={"page": "events, videos and all tables"},
+        ),
     log:
         "<logs>/build_viewer.log",
     benchmark:
@@ -36,4 +42,4 @@ rule build_viewer:
         " {params.described}"
         " {params.masks}"
         " --video-root ."
-        " --out {output:q}/index.html 2> {log:q}"
+        " --out {output:q}/index.html > {log:q} 2>&1"

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 METHOD = "detect"  # the name under which files and page show the detector
 CHUNK = 128 * 2**20  # bytes of frames that are held at once
 PICTURES, WIDTH = 100, 160  # thumbnails
+ON_EVENT = (
+    "run CMD once for each new event, with the event as one line of JSON on its stdin; CMD is "
+    "split into words, and no shell sees it"
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -55,6 +59,7 @@ def add_commands(commands: Any) -> None:
         "--timeout", type=float, default=3600.0, metavar="SECONDS", help="to decode one video"
     )
     add_on_damage(p)
+    p.add_argument("--on-event", metavar="CMD", help=ON_EVENT)
     p.add_argument("--out", type=Path, default=Path("detected"), metavar="DIR")
     p.set_defaults(run=_detect)
 
@@ -69,9 +74,14 @@ def _detect(arguments: Namespace) -> None:
     demo = Path(__file__).parents[1] / "demo/detector.h5"
     path = demo if arguments.detector == "demo" else Path(arguments.detector)
     detector = Detector.read(path)
-    engine = _engine(arguments, path, detector)
     _note_camera(detector, arguments.camera)
     out: Path = arguments.out
+    hook = None
+    if arguments.on_event is not None:
+        from hhvad.on_event import OnEvent
+
+        hook = OnEvent(arguments.on_event, out / "told.txt")
+    engine = _engine(arguments, path, detector)
     write_json(out / f"locator/{METHOD}.json", detector.locator.to_json())
     judged: list[Video] = []
     failed: list[VideoError] = []
@@ -93,6 +103,12 @@ def _detect(arguments: Namespace) -> None:
                 f"  {event['start_seconds']:.1f} s to {event['end_seconds']:.1f} s"
                 f"  score {event['peak_score']:.3f}{clock}"
             )
+            if hook is not None:
+                about = {"method": METHOD, "video": video.video, "path": video.path}
+                probe = read_json(out / f"probe/{video.video}.json")
+                hook.tell({**about, "fingerprint": probe["fingerprint"], **event})
+    if hook is not None:
+        hook.close()
     if judged:
         rows = [(video.video, video.path, "test", "", "", "") for video in judged]
         write_tsv(out / "videos.tsv", COLUMNS, rows)

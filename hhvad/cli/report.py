@@ -89,6 +89,8 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
     from hhvad import sheet
     from hhvad.artifacts import probe, scores
     from hhvad.errors import SheetError
+    from hhvad.evaluation import curves
+    from hhvad.evaluation.metrics import rank
     from hhvad.figures import plots
     from hhvad.files import read_json
     from hhvad.localization import locator, locator_file
@@ -107,26 +109,26 @@ def _plot_curves(arguments: argparse.Namespace) -> None:
         counts.append(locator.frame_counts(bounds[: settings.judged(bounds)], events))
     if not values:
         raise SheetError(f"{arguments.sheet}: no test video has an annotation: there is no curve")
-    score, count = np.concatenate(values), np.concatenate(counts).astype(np.float64)
-    order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
-    fp, tp = np.cumsum(count[order], axis=0)[last].T
-    share = tp[-1] / (tp[-1] + fp[-1])
+    videos = np.repeat(np.arange(len(values)), list(map(len, values)))
+    negative, positive = np.concatenate(counts).T
+    frames = rank(videos, np.concatenate(values), positive, negative)
+    drawn = result["bootstrap"]
+    bands = curves.bands(frames, len(values), drawn["resamples"], drawn["seed"])
+    lines = curves.points(frames)
     roc = plots.curve(
-        np.append(0, fp / max(fp[-1], 1)),
-        np.append(0, tp / max(tp[-1], 1)),
+        *lines["roc"],
+        band=bands.get("roc"),
         label=plots.with_interval("AUC", result["metrics"]["auc"]),
         chance=None,
         names=("false positive rate of frames", "true positive rate of frames"),
         title="ROC over all annotated test frames",
     )
     plots.save(roc, arguments.out_roc)
-    precision = tp / (tp + fp)
     pr = plots.curve(
-        np.append(0, tp / max(tp[-1], 1)),
-        np.append(precision[0], precision),
+        *lines["pr"],
+        band=bands.get("pr"),
         label=plots.with_interval("AP", result["metrics"]["ap_step"]),
-        chance=float(share),
+        chance=float(positive.sum() / (positive.sum() + negative.sum())),
         names=("recall of anomalous frames", "precision"),
         title="Precision and recall over all annotated test frames",
     )

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from hhvad.cli.detect import ON_EVENT
+
+LOOK = 5.0  # seconds between two looks for new events
 
 
 def add_commands(commands: Any) -> None:
@@ -32,6 +38,7 @@ def add_commands(commands: Any) -> None:
     run.add_argument(
         "--config", metavar="YAML", help="by default the one config in config/, or the demo"
     )
+    run.add_argument("--on-event", metavar="CMD", help=ON_EVENT)
     run.add_argument(
         "snakemake", nargs=argparse.REMAINDER, metavar="...", help="options of Snakemake, behind --"
     )
@@ -103,10 +110,12 @@ def _run(arguments: Namespace) -> None:
     import os
     import subprocess
 
-    from hhvad.errors import HHVADError
+    from hhvad.errors import ConfigError, HHVADError
     from hhvad.workflow_files import config_here, snakefile, workflow_folder
 
-    config = arguments.config or config_here()
+    config = Path(arguments.config) if arguments.config else config_here()
+    if not config.is_file():
+        raise ConfigError(f"{config}: there is no such file")
     given = arguments.snakemake
     options = given[1:] if given[:1] == ["--"] else given
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile())]
@@ -117,9 +126,47 @@ def _run(arguments: Namespace) -> None:
     # Rules call `hhvad`: the one beside this Python.
     search = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     environment = {**os.environ, "PATH": os.pathsep.join(search)}
-    code = subprocess.run([*command, *options], env=environment, check=False).returncode
+    dry = bool({"-n", "--dry-run", "--dryrun"} & set(options))
+    with _teller(arguments.on_event, config, dry) as tell:
+        code = _wait(subprocess.Popen([*command, *options], env=environment), tell)
     if code:
         raise HHVADError(f"Snakemake ended with status {code}; what it said is above")
-    if not {"-n", "--dry-run", "--dryrun"} & set(options):
+    if not dry:
         show = [sys.executable, "-m", "hhvad", "show-results", "--config", str(config)]
         subprocess.run(show, check=False)
+
+
+def _wait(process: Any, tell: Callable[[], None]) -> int:
+    """Wait for Snakemake and tell of events meanwhile; its exit status."""
+    import subprocess
+
+    while True:
+        try:
+            status: int = process.wait(timeout=LOOK)
+            return status
+        except subprocess.TimeoutExpired:
+            tell()
+        except KeyboardInterrupt:
+            pass  # the terminal has sent it to Snakemake too, which ends its jobs first
+
+
+@contextmanager
+def _teller(command: str | None, config: Path, dry: bool) -> Iterator[Callable[[], None]]:
+    """A function that runs the command of --on-event for new events; also called at the end."""
+    if command is None or dry:
+        yield lambda: None
+        return
+    from hhvad.on_event import EventsOfStudy, OnEvent
+    from hhvad.study import Study
+
+    study = Study.read(str(config))
+    events = EventsOfStudy(study)
+    hook = OnEvent(command, study.results / "told.txt")
+
+    def tell() -> None:
+        for event in events.new():
+            hook.tell(event)
+
+    yield tell
+    tell()
+    hook.close()

@@ -17,6 +17,7 @@ import numpy as np
 
 from hhvad.errors import ArtifactError
 from hhvad.evaluation import evaluate, intervals, metrics
+from hhvad.evaluation.curves import points
 from hhvad.evaluation.metrics import Floats
 
 # What a table of methods shows; of these, shares are also compared pair by pair.
@@ -173,14 +174,7 @@ def _of_video(video: evaluate.Scored, tau: float | None) -> dict[str, float | No
 
 def curves(method: Method) -> dict[str, tuple[Floats, Floats]]:
     """The points of a method's ROC and of its precision-recall curve: x and y [G + 1] of each."""
-    tp, fp = evaluate.Judged(method.videos, None).frames.counts()
-    called = tp + fp
-    precision = np.divide(tp, called, out=np.ones_like(tp), where=called > 0)
-    recall = np.append(0, tp / max(tp[-1], 1))
-    return {
-        "roc": (np.append(0, fp / max(fp[-1], 1)), recall),
-        "pr": (recall, np.append(precision[0], precision)),
-    }
+    return points(evaluate.Judged(method.videos, None).frames)
 
 
 def table_rows(result: Mapping[str, Any]) -> list[tuple[object, ...]]:

@@ -251,7 +251,7 @@ def bootstrap(
     """
     values = statistics(np.ones(videos))
     drawn = {name: np.empty(count) for name in values}
-    for index, weights in enumerate(_resamples(videos, count, seed)):
+    for index, weights in enumerate(resamples(videos, count, seed)):
         for name, value in statistics(weights).items():
             drawn[name][index] = value
     ends = round(50 * (1 - level), 9), round(50 * (1 + level), 9)
@@ -263,7 +263,7 @@ def bootstrap(
     return estimates
 
 
-def _resamples(videos: int, count: int, seed: int) -> Iterator[Floats]:
+def resamples(videos: int, count: int, seed: int) -> Iterator[Floats]:
     generator = np.random.default_rng(seed)
     for _ in range(count):
         drawn = generator.integers(videos, size=videos)

@@ -264,20 +264,33 @@ def _principal(values: Floats) -> tuple[Floats, Floats]:
 
 
 def curve(
-    x: Floats, y: Floats, *, label: str, chance: float | None, names: tuple[str, str], title: str
+    x: Floats,
+    y: Floats,
+    *,
+    band: tuple[Floats, Floats, Floats] | None = None,
+    label: str,
+    chance: float | None,
+    names: tuple[str, str],
+    title: str,
 ) -> Figure:
-    """A ROC (chance None: the diagonal) or a precision-recall curve (chance: its level)."""
+    """A ROC (chance None: the diagonal) or a precision-recall curve (chance: its level).
+
+    band: x and the lowest and highest y of resampled curves.
+    """
     with mpl.rc_context(STYLE):
-        figure = _figure(4.8, 4.4)
+        figure = _figure(4.8, 5.2)
         axes = figure.subplots()
         if chance is None:
             axes.plot([0, 1], [0, 1], color=GREY, ls=":", label="chance")
         else:
             axes.axhline(chance, color=GREY, ls=":", label=f"chance {chance:.2f}")
+        if band is not None:
+            name = "95 % of resamples of the videos"
+            axes.fill_between(*band, color=BLUE, alpha=0.18, linewidth=0, label=name)
         axes.plot(x, y, color=BLUE, lw=2, label=label)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=names[0], ylabel=names[1])
         axes.set_title(title, fontsize=10, loc="left")
-        axes.legend(loc="lower right" if chance is None else "upper right", frameon=False)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), frameon=False)
         axes.set_aspect("equal")
     return figure
 
@@ -368,9 +381,15 @@ def method_videos(videos: Mapping[str, Mapping[str, Any]], methods: Sequence[str
     methods disagree on most come first; at most MOST_VIDEOS of a kind are shown.
     """
     parts = []
-    for label, key, title, palette in (
-        ("anomaly", "auc", "AUC of frames in each abnormal video", "cividis"),
-        ("normal", "above_tau", "share of frames above the threshold, normal videos", "cividis_r"),
+    for label, key, title, palette, unit in (
+        ("anomaly", "auc", "AUC of frames in each abnormal video", "cividis", "AUC, 0-1"),
+        (
+            "normal",
+            "above_tau",
+            "share of frames above the threshold, normal videos",
+            "cividis_r",
+            "share of frames, 0-1",
+        ),
     ):
         rows = {
             name: [one["methods"][method][key] for method in methods]
@@ -380,12 +399,14 @@ def method_videos(videos: Mapping[str, Mapping[str, Any]], methods: Sequence[str
         order = sorted(rows, key=lambda name: (min(rows[name]) - max(rows[name]), name))
         shown = order[:MOST_VIDEOS]
         more = f" (the {len(shown)} of {len(order)} with most disagreement)"
-        parts.append((title + more * (len(shown) < len(order)), palette, shown, rows))
+        parts.append((title + more * (len(shown) < len(order)), palette, shown, rows, unit))
     with mpl.rc_context(STYLE):
         longest = max((len(parts[0][2]), len(parts[1][2]), 1))
         width = 3.2 + 0.6 * len(methods)
         figure = _figure(2 * max(width, 5.4), 2.0 + 0.2 * longest)
-        for axes, (title, palette, shown, rows) in zip(figure.subplots(1, 2), parts, strict=True):
+        for axes, (title, palette, shown, rows, unit) in zip(
+            figure.subplots(1, 2), parts, strict=True
+        ):
             axes.set_title(title, fontsize=9, loc="left")
             if not shown:
                 axes.set_axis_off()
@@ -396,5 +417,5 @@ def method_videos(videos: Mapping[str, Mapping[str, Any]], methods: Sequence[str
             axes.set_xticks(range(len(methods)), methods, rotation=35, ha="right")
             names = [name if len(name) <= 32 else f"{name[:31]}…" for name in shown]
             axes.set_yticks(range(len(shown)), names, fontsize=7)
-            figure.colorbar(image, ax=axes, shrink=0.8)
+            figure.colorbar(image, ax=axes, shrink=0.8, label=unit)
     return figure

@@ -1066,7 +1066,7 @@
         table(
           ["metric", "value", "95 % interval", "", "meaning"],
           Object.entries(result.metrics).map(([key, m]) => [
-            title(key), number(m.value), typeof m.low === "number" ? `${number(m.low)} – ${number(m.high)}` : "–", intervalBar(m), m.reason ? `undefined: ${m.reason}` : meanings[key] || "",
+            title(key), number(m.value), typeof m.low === "number" ? `${number(m.low)} – ${number(m.high)}` : "–", /delay|per_hour/.test(key) ? "" : intervalBar(m), m.reason ? `undefined: ${m.reason}` : meanings[key] || "",
           ]),
           ["", "number", "number", "interval-bar", "meaning"],
         ),

@@ -43,12 +43,7 @@ rule identify_heads:
         segments=segment_labels,
     output:
         experts="<results>/experts/{method}.h5",
-        table=report(
-            "<results>/experts/{method}.tsv",
-            caption="../../workflow/report/experts.rst",
-            category="Heads",
-            labels={"method": "{method}", "table": "experts"},
-        ),
+        table="<results>/experts/{method}.tsv",
     log:
         "<logs>/identify_heads/{method}.log",
     benchmark:

@@ -241,6 +241,7 @@ def test_plot_curves_steps_through_every_threshold(scored, tmp_path, capsys):
     number = {"value": 0.75, "low": 0.5, "high": 1.0}
     values = {"auc": number, "ap_step": {**number, "low": None}}
     metrics = {"metrics": values, "locator": Locator(0.5, 0.5).to_json()}
+    metrics["bootstrap"] = {"resamples": 20, "seed": 0}
     write_json(tmp_path / "metrics.json", metrics)
     command = [
         "plot-curves", "--sheet", str(sheet), "--scores-folder", str(tmp_path),

@@ -109,7 +109,7 @@ def test_the_same_bytes_as_a_local_run_and_one_load_an_allocation(
     lines[first:last] = [line.removeprefix("# ") for line in lines[first:last]]
     (new_study.folder / "filled").mkdir()
     (new_study.folder / "filled/config.yaml").write_text("\n".join(lines))
-    done = new_study.snakemake("--profile", "filled", *SLURM[2:])
+    done = new_study.snakemake("--profile", "filled", *SLURM[2:], "--logger-hhvad-full")
     assert done.returncode == 0, done.stdout
     assert_same(new_study.results(), finished.results())
     bundles = set(re.findall(r"SLURM jobid (\d+) \(log: \S*group_capture", done.stdout))
