@@ -264,6 +264,7 @@ def bootstrap(
 
 
 def resamples(videos: int, count: int, seed: int) -> Iterator[Floats]:
+    """`count` draws of as many videos with replacement: how often each was drawn, [V]."""
     generator = np.random.default_rng(seed)
     for _ in range(count):
         drawn = generator.integers(videos, size=videos)
