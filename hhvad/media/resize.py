@@ -1,9 +1,9 @@
 """The one resize of a frame, to the size that the model wants: bicubic, antialiased, on bytes.
 
-Two ways to the same bytes. torch is several times faster, but its import takes over a second, more
-than the rest of a sampling job of a short clip; and light environments have no torch. So numpy
-repeats the arithmetic of torch's byte kernel: whole-number weights, first along the rows, then along
-the columns, each rounded to bytes. All its sums are whole numbers that the floats hold exactly.
+Two ways to the same bytes. torch is several times faster, but importing it takes over a second,
+more than the rest of a sampling job of a short clip; and light environments have no torch. So numpy
+repeats the arithmetic of torch's byte kernel: whole-number weights, first along the rows, then
+along the columns, each time rounded to bytes. The floats hold all its sums exactly.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
 
-# Pixels of the source that take numpy as many seconds more than torch as torch takes to be imported.
+# About so many pixels of the source cost numpy as much extra time as the import of torch.
 _TORCH_PAYS = 80_000_000
 _BLOCK = 16  # target pixels a matrix product; larger blocks multiply more zeros
 
@@ -98,7 +98,7 @@ def _weighted(planes: Frames, length: int, axis: int) -> Frames:
 def _weights(source: int, target: int) -> _Weights:
     """The weights of torch's kernel, which follows Pillow's: a cubic with a = -0.5.
 
-    It is as wide as `source / target` where that shrinks. The weights are as large as 16 bits allow.
+    The cubic is stretched where the picture shrinks. Weights are as large as 16 bits allow.
     """
     ratio = source / target
     stretch = max(ratio, 1.0)

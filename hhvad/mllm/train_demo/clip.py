@@ -187,7 +187,9 @@ def _draw(
     )
     for index in range(drawn, size):
         item = pictures.shot(seed, index)
-        frames[index] = with_torch(np.stack(list(render(item.scene, list(item.wanted)))), (SIDE, SIDE))
+        frames[index] = with_torch(
+            np.stack(list(render(item.scene, list(item.wanted)))), (SIDE, SIDE)
+        )
         over = minutes is not None and (time.monotonic() - began) / 60 >= minutes
         if (index + 1) % 500 == 0 or index + 1 == size or over:
             frames.flush()
