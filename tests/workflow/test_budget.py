@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from study import ROOT, Study, make_study
+from study import ROOT, Study
 
 from hhvad.files import read_json, read_tsv, write_tsv
 from hhvad.sheet import COLUMNS, OPTIONAL
@@ -35,8 +35,8 @@ def reference(number: int, camera: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def _ran(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = make_study(tmp_path_factory.mktemp("budget") / "study")
+def _ran(_drawn: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = _drawn.copy(tmp_path_factory.mktemp("budget") / "study")
     study.change_config(models={}, metrics={"bootstrap": 0})
     config = study.folder / "config/config.yaml"
     study.change_config(methods=None)

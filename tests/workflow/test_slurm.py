@@ -42,12 +42,12 @@ def _slurm():
 
 
 @pytest.fixture
-def start(new_study: Study):
-    """Start the study's run through Slurm without waiting for it."""
+def start(drawn: Study):
+    """Start the drawn study's run through Slurm without waiting for it."""
     runs = []
 
     def start() -> subprocess.Popen[bytes]:
-        runs.append(new_study.start(*SLURM, output=new_study.folder / "output.txt"))
+        runs.append(drawn.start(*SLURM, output=drawn.folder / "output.txt"))
         return runs[-1]
 
     yield start
@@ -125,27 +125,25 @@ def test_the_same_bytes_as_a_local_run_and_one_load_an_allocation(
     assert new_study.planned() == {}
 
 
-def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, new_study: Study):
-    bad = new_study.folder / "bad.mp4"
+def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, drawn: Study):
+    bad = drawn.folder / "bad.mp4"
     bad.write_text("no video")
-    rows = new_study.rows
-    new_study.write_rows([*rows, {**rows[-1], "video": "bad", "path": str(bad), "events": ""}])
-    done = new_study.snakemake(*SLURM, "--retries", "1")
+    rows = drawn.rows
+    drawn.write_rows([*rows, {**rows[-1], "video": "bad", "path": str(bad), "events": ""}])
+    done = drawn.snakemake(*SLURM, "--retries", "1")
     assert done.returncode != 0
-    log = (new_study.folder / "logs/demo/probe_video/bad.log").read_text()
+    log = (drawn.folder / "logs/demo/probe_video/bad.log").read_text()
     assert log.startswith("hhvad: error: ")
     assert "bad.mp4: is not a video" in log
-    heads = {n: v for n, v in new_study.results().items() if n.startswith("heads/")}
+    heads = {n: v for n, v in drawn.results().items() if n.startswith("heads/")}
     wanted = {n: v for n, v in finished.results().items() if n.startswith("heads/")}
     assert_same(heads, wanted)
     # The same command goes on with what the bundle finished.
-    kept = {
-        p: p.stat().st_mtime_ns for p in (new_study.folder / "results/demo/heads").rglob("*.h5")
-    }
-    done = new_study.snakemake(*SLURM, "--retries", "0")
+    kept = {p: p.stat().st_mtime_ns for p in (drawn.folder / "results/demo/heads").rglob("*.h5")}
+    done = drawn.snakemake(*SLURM, "--retries", "0")
     assert done.returncode != 0
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
-    events = new_study.results()
+    events = drawn.results()
     assert {n: v for n, v in events.items() if n.startswith("events/")} == {
         n: v for n, v in finished.results().items() if n.startswith("events/")
     }
@@ -153,7 +151,7 @@ def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, new_s
 
 
 def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
-    finished: Study, new_study: Study, start
+    finished: Study, drawn: Study, start
 ):
     run = start()
     first = wait_for(running)[0]
@@ -163,7 +161,7 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
     subprocess.run(["scontrol", "update", f"JobId={second}", "TimeLimit=1"], check=True)
     subprocess.run(["scancel", "--signal=STOP", "--full", second], check=True)
     code = run.wait(timeout=420)
-    output = (new_study.folder / "output.txt").read_text()
+    output = (drawn.folder / "output.txt").read_text()
     assert code == 0, output
     shown = (
         subprocess.run(["scontrol", "show", "job", first], capture_output=True, text=True).stdout
@@ -172,27 +170,27 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
     assert "JobState=CANCELLED" in shown
     assert "JobState=TIMEOUT" in shown
     assert output.count("Trying to restart job") == 2
-    assert_same(new_study.results(), finished.results())
+    assert_same(drawn.results(), finished.results())
 
 
-def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, new_study: Study, start):
+def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, drawn: Study, start):
     run = start()
-    heads = new_study.folder / "results/demo/heads"
+    heads = drawn.folder / "results/demo/heads"
     wait_for(lambda: len(list(heads.rglob("*.h5"))) >= 12, 240)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     # What its jobs still do on the cluster is ended, as the documentation says; then once more.
     subprocess.run(["scancel", "--me"], check=True)
     wait_for(lambda: not running())
-    assert new_study.snakemake("--unlock").returncode == 0
+    assert drawn.snakemake("--unlock").returncode == 0
     found = {path: path.stat().st_mtime_ns for path in heads.rglob("*.h5")}
     # Killed between a file's appearance and Snakemake's note of it, a job counts as under way: it
     # runs again. At most as many as ran at a time.
-    again = captures_planned(new_study)
+    again = captures_planned(drawn)
     kept = {path: time for path, time in found.items() if path not in again}
     assert len(found) - len(kept) <= 4
     assert len(kept) >= 8
-    done = new_study.snakemake(*SLURM)
+    done = drawn.snakemake(*SLURM)
     assert done.returncode == 0, done.stdout
-    assert_same(new_study.results(), finished.results())
+    assert_same(drawn.results(), finished.results())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
