@@ -42,12 +42,12 @@ def _slurm():
 
 
 @pytest.fixture
-def start(drawn: Study):
-    """Start the drawn study's run through Slurm without waiting for it."""
+def start(new_study: Study):
+    """Start the study's run through Slurm without waiting for it."""
     runs = []
 
     def start() -> subprocess.Popen[bytes]:
-        runs.append(drawn.start(*SLURM, output=drawn.folder / "output.txt"))
+        runs.append(new_study.start(*SLURM, output=new_study.folder / "output.txt"))
         return runs[-1]
 
     yield start
@@ -151,7 +151,7 @@ def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, drawn
 
 
 def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
-    finished: Study, drawn: Study, start
+    finished: Study, new_study: Study, start
 ):
     run = start()
     first = wait_for(running)[0]
@@ -161,7 +161,7 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
     subprocess.run(["scontrol", "update", f"JobId={second}", "TimeLimit=1"], check=True)
     subprocess.run(["scancel", "--signal=STOP", "--full", second], check=True)
     code = run.wait(timeout=420)
-    output = (drawn.folder / "output.txt").read_text()
+    output = (new_study.folder / "output.txt").read_text()
     assert code == 0, output
     shown = (
         subprocess.run(["scontrol", "show", "job", first], capture_output=True, text=True).stdout
@@ -170,27 +170,27 @@ def test_a_cancelled_job_and_one_over_its_time_are_tried_again(
     assert "JobState=CANCELLED" in shown
     assert "JobState=TIMEOUT" in shown
     assert output.count("Trying to restart job") == 2
-    assert_same(drawn.results(), finished.results())
+    assert_same(new_study.results(), finished.results())
 
 
-def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, drawn: Study, start):
+def test_snakemake_killed_in_mid_run_loses_nothing(finished: Study, new_study: Study, start):
     run = start()
-    heads = drawn.folder / "results/demo/heads"
+    heads = new_study.folder / "results/demo/heads"
     wait_for(lambda: len(list(heads.rglob("*.h5"))) >= 12, 240)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     # What its jobs still do on the cluster is ended, as the documentation says; then once more.
     subprocess.run(["scancel", "--me"], check=True)
     wait_for(lambda: not running())
-    assert drawn.snakemake("--unlock").returncode == 0
+    assert new_study.snakemake("--unlock").returncode == 0
     found = {path: path.stat().st_mtime_ns for path in heads.rglob("*.h5")}
     # Killed between a file's appearance and Snakemake's note of it, a job counts as under way: it
     # runs again. At most as many as ran at a time.
-    again = captures_planned(drawn)
+    again = captures_planned(new_study)
     kept = {path: time for path, time in found.items() if path not in again}
     assert len(found) - len(kept) <= 4
     assert len(kept) >= 8
-    done = drawn.snakemake(*SLURM)
+    done = new_study.snakemake(*SLURM)
     assert done.returncode == 0, done.stdout
-    assert_same(drawn.results(), finished.results())
+    assert_same(new_study.results(), finished.results())
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
