@@ -143,6 +143,10 @@ rule all:
 # A checkpoint that cannot be asked costs one line within seconds, not one per capture. Bundles in an
 # allocation leave it at the check that was made before they were sent.
 onstart:
+    # Snakemake 9 looks for work again one second after each look, for its limit of 100 jobs a second:
+    # with each finished job there is one more such look a second, until it is all that a core does.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
     if not workflow.remote_exec:
         for command in check_commands(STUDY, STAMPS, here=workflow.local_exec):
             shell("{command}")

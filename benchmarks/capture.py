@@ -24,6 +24,8 @@ import transformers
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from hhvad.errors import ModelError
@@ -290,6 +292,21 @@ def _inputs(backbone: Any, pixels: Tensor, ids: Tensor) -> dict[str, Any]:
     return {"pixel_values_videos": pixels}
 
 
+def _attention_flops(
+    query: tuple[int, ...], key: tuple[int, ...], *_: Any, out_shape: Any = None, **__: Any
+) -> int:
+    """Two products a head; torch's own count knows no keys that several heads share."""
+    batch, heads, length, width = query
+    return 4 * batch * heads * length * key[-2] * width
+
+
+def _counter() -> FlopCounterMode:
+    return FlopCounterMode(
+        display=False,
+        custom_mapping={op: _attention_flops for op in KERNELS if "attention" in str(op)},
+    )
+
+
 def flops(engine: Engine, frames: NDArray[np.uint8], texts: list[str]) -> float:
     """Model FLOPs of one segment: matrix products and attention, the causal half counted once."""
     _, count, height, width, _ = frames.shape
@@ -302,19 +319,98 @@ def flops(engine: Engine, frames: NDArray[np.uint8], texts: list[str]) -> float:
     batch = torch.from_numpy(frames[:1]).to(engine.device)
     total: float = 0
     with torch.inference_mode():
-        with FlopCounterMode(display=False) as counter:
+        with _counter() as counter:
             vision = engine.backbone.encode(engine.backbone.pixels(batch, engine.dtype))
         total += counter.get_total_flops()
         for group in job.passes:
-            with FlopCounterMode(display=False) as counter:
+            with _counter() as counter:
                 cache = job._prefill(group, vision)
             for op, number in counter.get_flop_counts()["Global"].items():
                 total += number / 2 if "attention" in str(op) else number
-            with FlopCounterMode(display=False) as counter:
+            with _counter() as counter:
                 for suffix in group.suffixes:
                     job._finish(suffix, cache, 1)
             total += counter.get_total_flops()
     return total
+
+
+KERNELS = {
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.bmm,
+    torch.ops.aten.baddbmm,
+    torch.ops.aten.convolution,
+    torch.ops.aten._scaled_dot_product_flash_attention,
+    torch.ops.aten._scaled_dot_product_cudnn_attention,
+    torch.ops.aten._scaled_dot_product_efficient_attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
+}
+
+
+@dataclass(frozen=True)
+class _Like:
+    """A tensor's geometry, to make another one of random numbers."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    def fill(self, device: torch.device) -> Tensor:
+        shared = [stride == 0 for stride in self.stride]  # by all of that axis: a mask, say
+        shape = [1 if one else size for one, size in zip(shared, self.shape, strict=True)]
+        tensor = torch.empty_strided(shape, self.stride, dtype=self.dtype, device=device)
+        filled = tensor.normal_() if tensor.is_floating_point() else tensor.zero_()
+        return filled.expand(self.shape)
+
+
+class KernelLog(TorchDispatchMode):  # type: ignore[misc]
+    """Counts each matrix product, convolution and attention by the geometry of what enters it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[str, list[Any]] = {}  # text of the geometry: [count, function, arguments]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.overloadpacket not in KERNELS:
+            with self:
+                whole = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if whole is NotImplemented else whole
+        like = tree_map_only(
+            Tensor, lambda t: _Like(tuple(t.shape), t.stride(), t.dtype), (args, kwargs)
+        )
+        self.calls.setdefault(f"{func} {like}", [0, func, like])[0] += 1
+        return func(*args, **kwargs)
+
+
+def kernel_sum(engine: Engine, frames: NDArray[np.uint8], texts: list[str]) -> float:
+    """Seconds a segment that its matrix products, convolutions and attention take on their own.
+
+    Each geometry that one batch of all `frames` calls is timed alone on random numbers, the best of
+    ten, times its number of calls: what a pass would take that did nothing else and never waited.
+    """
+    _, count, height, width, _ = frames.shape
+    job = _Job(
+        engine, engine._plan(texts, count, height, width), list(range(engine.info.layers)), []
+    )
+    meter, total = Meter(engine.device), 0.0
+    with torch.inference_mode():
+        with KernelLog() as kernels:
+            job.run(torch.from_numpy(frames).to(engine.device))
+        for calls, func, like in kernels.calls.values():
+            args, kwargs = tree_map_only(_Like, lambda each: each.fill(engine.device), like)
+            once = lambda: func(*args, **kwargs)  # noqa: B023, E731
+            meter.time(once)
+            inner = 5 if engine.device.type == "cuda" else 1  # launches hide behind each other
+
+            def several() -> None:
+                for _ in range(inner):  # noqa: B023
+                    once()  # noqa: B023
+
+            total += calls * min(meter.time(several) for _ in range(10 // inner)) / inner
+    return total / len(frames)
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
@@ -389,6 +485,13 @@ def run(
     capture(n_prompts)()
     memory = peak_memory(engine.device)
     work, peak = flops(engine, frames, texts), matmul_peak(engine.device, engine.dtype)
+    settled = (
+        engine._batches[(*shape[1:4], layers - 1, n_prompts)].size
+        if batch_size == "auto"
+        else batch_size
+    )
+    together = min(settled, segments)
+    kernels = kernel_sum(engine, frames[:together], texts)
     whole = sum(meter.seconds.values())
     info = engine.info
     rows = [
@@ -407,6 +510,7 @@ def run(
         ("model FLOPs a segment", f"{work:.3g}"),
         ("matmul peak", f"{peak / 1e12:.3g} TFLOP/s"),
         ("FLOP utilisation", f"{work / per['many'] / peak:.1%}"),
+        ("kernels alone / engine", f"{kernels / per['many']:.1%}, batches of {together}"),
         (f"time of {n_prompts} prompts / 1", f"{per['many'] / per['one']:.3f}"),
         (f"experts up to layer {deepest} / all heads", f"{per['experts'] / per['one']:.3f}"),
         ("naive way / engine, 1 prompt", f"{per['naive one'] / per['one']:.2f}"),

@@ -351,7 +351,8 @@ class Engine:
         shape = (count, len(picked) if heads is not None else self.info.layers * self.info.heads)
         results = [np.empty((*shape, self.info.head_dim), np.float32) for _ in prompts]
         if count and prompts and shape[1]:
-            sizes = self._batch_size(batch_size, n_frames, height, width, layers[-1])
+            shape_of_work = (n_frames, height, width, layers[-1], len(prompts))
+            sizes = self._batch_size(batch_size, shape_of_work)
             for told, start, stop in self._tellings(seconds, outer_marks, count):
                 plan = self._plan(prompts, n_frames, height, width, system, told)
                 job = _Job(self, plan, layers, picked)
@@ -541,21 +542,19 @@ class Engine:
                 )
         return picked
 
-    def _batch_size(
-        self, wanted: int | str, frames: int, height: int, width: int, deepest: int
-    ) -> _BatchSize:
+    def _batch_size(self, wanted: int | str, work: tuple[int, int, int, int, int]) -> _BatchSize:
+        """For `work`: frames, height, width, the deepest layer, prompts."""
         if wanted != "auto":
             if not isinstance(wanted, int) or wanted < 1:
                 raise ModelError(f"batch_size is {wanted!r}: use auto or a number from 1")
             return _BatchSize(wanted)
-        key = (frames, height, width, deepest)
-        if key not in self._batches:
+        if work not in self._batches:
             if self.device.type == "cuda":
-                self._batches[key] = _GrowingBatchSize(self.device)
+                self._batches[work] = _GrowingBatchSize(self.device)
             else:
-                tokens = self.backbone.tokens(frames, height, width)
-                self._batches[key] = _BatchSize(max(1, _CPU_TOKENS // tokens))
-        return self._batches[key]
+                tokens = self.backbone.tokens(*work[:3])
+                self._batches[work] = _BatchSize(max(1, _CPU_TOKENS // tokens))
+        return self._batches[work]
 
     def _loop(
         self,
@@ -760,7 +759,7 @@ class _GrowingBatchSize(_BatchSize):
         if self.settled or segments < self.size:
             return
         torch.cuda.synchronize(self.device)
-        if not self.warm:  # the first batch pays for kernels and workspaces
+        if not self.warm:  # the first batch of a size pays for kernels and workspaces
             self.warm = True
             return
         cost = (time.perf_counter() - began) / segments
@@ -773,6 +772,7 @@ class _GrowingBatchSize(_BatchSize):
         else:
             self.best = cost
             self.size *= 2
+            self.warm = False
         if self.settled:
             log.info("batches of %d segments", self.size)
 
