@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from study import ROOT, Study, make_study
+from study import ROOT, Study, few_rows, make_study
 
 
 @pytest.fixture(scope="session")
@@ -25,19 +25,37 @@ def new_study(tmp_path: Path) -> Study:
     return make_study(tmp_path / "study")
 
 
-@pytest.fixture(scope="session")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    # One for all processes of pytest-xdist, whose folders stand beside each other.
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
+def _once(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Study], *targets: str
+) -> Study:
+    """A study that has run; one for all processes of pytest-xdist, whose folders are neighbours."""
+    folder = factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / name
     with FileLock(f"{folder}.lock"):
         if (folder / "done").exists():
             return Study(folder / "study")
-        study = make_study(folder / "study")
-        done = study.snakemake()
+        study = make(folder / "study")
+        done = study.snakemake(*targets)
         assert done.returncode == 0, done.stdout
         (folder / "done").touch()
     return study
+
+
+@pytest.fixture(scope="session")
+def _drawn(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study whose videos are drawn, and no more: to copy, since drawing is half of a run."""
+    return _once(tmp_path_factory, "drawn", make_study, *(row["path"] for row in few_rows()))
+
+
+@pytest.fixture
+def drawn(_drawn: Study, tmp_path: Path) -> Study:
+    """A new study that need not draw its videos."""
+    return _drawn.copy(tmp_path / "study")
+
+
+@pytest.fixture(scope="session")
+def _finished(_drawn: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return _once(tmp_path_factory, "finished", _drawn.copy)
 
 
 @pytest.fixture

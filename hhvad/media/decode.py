@@ -254,8 +254,9 @@ def _resized(
     if (height, width) == (info.height, info.width):
         yield from coming
         return
-    from hhvad.media.resize import resize  # torch is imported while the decoder is at work
+    from hhvad.media.resize import resizer  # imported, with torch or not, while the decoder works
 
+    resize = resizer(len(wanted) * info.height * info.width)
     for picture in coming:
         # Not picture[None]: torch does not see through its strides and copies.
         yield resize(picture.reshape(1, *picture.shape), (height, width))[0]

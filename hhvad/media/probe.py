@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 
 from hhvad import errors
-from hhvad.artifacts import hdf5
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import VideoError
 from hhvad.files import sweep
@@ -209,6 +208,8 @@ def sample_thumbnails(
                 continue
     finally:
         sweep(out)
+    from hhvad.artifacts import hdf5  # here, because sampling jobs have their child write
+
     nothing: dict[str, Any] = {
         "pictures": np.zeros((0, 1, 1, 3), np.uint8),
         "frames": np.zeros(0, np.int64),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from study import ROOT, Study, make_study
+from study import ROOT, Study
 
 from hhvad.files import read_json, read_tsv, write_tsv
 from hhvad.media.mask import LINE
@@ -44,8 +44,8 @@ def reference(number: int, camera: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def _ran(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = make_study(tmp_path_factory.mktemp("budget") / "study")
+def _ran(_drawn: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = _drawn.copy(tmp_path_factory.mktemp("budget") / "study")
     study.change_config(models={}, metrics={"bootstrap": 0}, masks="config/masks.yaml")
     write_masks(study, door=[], yard=[SCREEN])
     config = study.folder / "config/config.yaml"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from study import Study, make_study
+from study import Study
 
 from hhvad.evaluation import compare
 from hhvad.files import read_json, read_tsv
@@ -23,8 +23,8 @@ def write_methods(study: Study, methods: dict) -> None:
 
 
 @pytest.fixture(scope="module")
-def _ran(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = make_study(tmp_path_factory.mktemp("compare") / "study")
+def _ran(_drawn: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = _drawn.copy(tmp_path_factory.mktemp("compare") / "study")
     write_methods(study, MOTIONS)
     done = study.snakemake()
     assert done.returncode == 0, done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from study import ROOT, Study, make_study
+from study import ROOT, Study
 
 from hhvad.artifacts import texts
 from hhvad.files import read_json
@@ -25,8 +25,8 @@ AFTER_CLEANING = {"ask_summaries", "read_summaries"} | AFTER_SUMMARIES
 
 
 @pytest.fixture(scope="module")
-def _ran(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    study = make_study(tmp_path_factory.mktemp("methods") / "study")
+def _ran(_drawn: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = _drawn.copy(tmp_path_factory.mktemp("methods") / "study")
     shutil.copy(ROOT / "config/methods.yaml", study.folder / "config/config.yaml")
     study.change_config(study="demo", metrics={"bootstrap": 50})
     study.change_method(experts={"bootstrap": 10})

@@ -125,27 +125,25 @@ def test_the_same_bytes_as_a_local_run_and_one_load_an_allocation(
     assert new_study.planned() == {}
 
 
-def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, new_study: Study):
-    bad = new_study.folder / "bad.mp4"
+def test_a_bad_video_takes_no_other_of_its_bundle_with_it(finished: Study, drawn: Study):
+    bad = drawn.folder / "bad.mp4"
     bad.write_text("no video")
-    rows = new_study.rows
-    new_study.write_rows([*rows, {**rows[-1], "video": "bad", "path": str(bad), "events": ""}])
-    done = new_study.snakemake(*SLURM, "--retries", "1")
+    rows = drawn.rows
+    drawn.write_rows([*rows, {**rows[-1], "video": "bad", "path": str(bad), "events": ""}])
+    done = drawn.snakemake(*SLURM, "--retries", "1")
     assert done.returncode != 0
-    log = (new_study.folder / "logs/demo/probe_video/bad.log").read_text()
+    log = (drawn.folder / "logs/demo/probe_video/bad.log").read_text()
     assert log.startswith("hhvad: error: ")
     assert "bad.mp4: is not a video" in log
-    heads = {n: v for n, v in new_study.results().items() if n.startswith("heads/")}
+    heads = {n: v for n, v in drawn.results().items() if n.startswith("heads/")}
     wanted = {n: v for n, v in finished.results().items() if n.startswith("heads/")}
     assert_same(heads, wanted)
     # The same command goes on with what the bundle finished.
-    kept = {
-        p: p.stat().st_mtime_ns for p in (new_study.folder / "results/demo/heads").rglob("*.h5")
-    }
-    done = new_study.snakemake(*SLURM, "--retries", "0")
+    kept = {p: p.stat().st_mtime_ns for p in (drawn.folder / "results/demo/heads").rglob("*.h5")}
+    done = drawn.snakemake(*SLURM, "--retries", "0")
     assert done.returncode != 0
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
-    events = new_study.results()
+    events = drawn.results()
     assert {n: v for n, v in events.items() if n.startswith("events/")} == {
         n: v for n, v in finished.results().items() if n.startswith("events/")
     }

@@ -19,7 +19,7 @@ from hhvad.demo.lessons import SHOWN
 from hhvad.demo.pictures import FRAMES, Shot
 from hhvad.demo.scenes import render
 from hhvad.files import read_json, write_json
-from hhvad.media.resize import resize
+from hhvad.media.resize import with_torch
 from hhvad.mllm.train_demo import course
 
 SIDE = 56
@@ -187,7 +187,9 @@ def _draw(
     )
     for index in range(drawn, size):
         item = pictures.shot(seed, index)
-        frames[index] = resize(np.stack(list(render(item.scene, list(item.wanted)))), (SIDE, SIDE))
+        frames[index] = with_torch(
+            np.stack(list(render(item.scene, list(item.wanted)))), (SIDE, SIDE)
+        )
         over = minutes is not None and (time.monotonic() - began) / 60 >= minutes
         if (index + 1) % 500 == 0 or index + 1 == size or over:
             frames.flush()

@@ -21,7 +21,7 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, PreTr
 
 from hhvad.demo.lessons import FRAMES, SHOWN, Lesson, clip, corpus, lesson, questions, shown
 from hhvad.files import read_json, write_json
-from hhvad.media.resize import resize
+from hhvad.media.resize import with_torch
 from hhvad.mllm.engine import Engine
 from hhvad.mllm.train_demo import course
 
@@ -234,7 +234,7 @@ class _Course:
 
 
 def _small(job: tuple[int, int]) -> NDArray[np.uint8]:
-    return resize(clip(lesson(*job)), (SIDE, SIDE))
+    return with_torch(clip(lesson(*job)), (SIDE, SIDE))
 
 
 def train(
