@@ -759,7 +759,7 @@ class _GrowingBatchSize(_BatchSize):
         if self.settled or segments < self.size:
             return
         torch.cuda.synchronize(self.device)
-        if not self.warm:  # the first batch pays for kernels and workspaces
+        if not self.warm:  # the first batch of a size pays for kernels and workspaces
             self.warm = True
             return
         cost = (time.perf_counter() - began) / segments
@@ -772,6 +772,7 @@ class _GrowingBatchSize(_BatchSize):
         else:
             self.best = cost
             self.size *= 2
+            self.warm = False
         if self.settled:
             log.info("batches of %d segments", self.size)
 
