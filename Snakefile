@@ -63,6 +63,7 @@ if STUDY.alarmed:
 
 if STUDY.marks:
 
+    include: "rules/marks_inputs.smk"
     include: "rules/marks.smk"
 
 

@@ -83,6 +83,7 @@ rule localize_alarms:
         ),
         ignore_hours=ignored_hours,
         suppress=suppress_flags,
+        similarity=similarity_flag,
     shell:
         "hhvad localize-alarms"
         " --video {wildcards.video:q}"
@@ -98,6 +99,7 @@ rule localize_alarms:
         " --low {params.low}"
         " --ignore-hours {params.ignore_hours}"
         " {params.suppress}"
+        " {params.similarity}"
         " --out-scores {output.scores:q}"
         " --out-events {output.events:q}"
         " --out-json {output.json:q} 2> {log:q}"

@@ -304,9 +304,13 @@ def suppress_flags(wildcards, input):
     if not input.suppress:
         return ""
     marks, features, scorer = input.suppress
-    similarity = str(locator_of(wildcards).suppress.similarity)
-    files = ["--marks", marks, "--features", features, "--scorer", scorer]
-    return join([*files, "--similarity", similarity])
+    return join(["--marks", marks, "--features", features, "--scorer", scorer])
+
+
+def similarity_flag(wildcards):
+    """How alike events must be; a flag apart, as Snakemake records no param that takes inputs."""
+    suppress = locator_of(wildcards).suppress
+    return f"--similarity {suppress.similarity}" if suppress else ""
 
 
 def localization_of_labelled_tests(wildcards):
