@@ -324,7 +324,8 @@ def flops(engine: Engine, frames: NDArray[np.uint8], texts: list[str]) -> float:
         total += counter.get_total_flops()
         for group in job.passes:
             with _counter() as counter:
-                cache = job._prefill(group, vision)
+                room = max(len(suffix.ids) for suffix in group.suffixes)
+                cache = engine._prefill(group, vision, engine.info.layers, room)
             for op, number in counter.get_flop_counts()["Global"].items():
                 total += number / 2 if "attention" in str(op) else number
             with _counter() as counter:
