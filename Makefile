@@ -1,6 +1,6 @@
 # make demo: the whole method on real video files.  make test: the proof.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench sbom slurm-profile clean
+.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench docs sbom slurm-profile clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,6 +18,7 @@ help:
 	@echo "make faults  kill, damage and lie to it for twenty minutes; ends in a table"
 	@echo "make mutants  put small faults into the package and count those that the tests notice"
 	@echo "make bench  the figures of benchmarks/"
+	@echo "make docs   the documentation as a site, in build/docs"
 	@echo "make sbom   what is installed, as CycloneDX, in sbom.json"
 	@echo "make slurm-profile  install profiles/slurm for you, so that snakemake --profile slurm finds it"
 	@echo "make clean  remove results, logs and caches (keeps $(VENV))"
@@ -73,6 +74,10 @@ mutants: venv-test
 
 bench: venv
 	$(RUN) benchmarks/run
+
+# The docs as a site, in build/docs: README, keys and commands beside the pages of docs/.
+docs: venv-test
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 # What is installed, for those who must list it.
 sbom: venv

@@ -539,6 +539,14 @@ def _device_name(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
+def print_table(rows: list[tuple[str, str]]) -> None:
+    """What was measured, in Markdown."""
+    width = max(len(name) for name, _ in rows)
+    print(f"| {'what':{width}} | value |\n|{'-' * (width + 2)}|---|")
+    for name, value in rows:
+        print(f"| {name:{width}} | {value} |")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print one table: speed, where the time goes, memory, FLOP utilisation, the naive way."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -572,10 +580,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    width = max(len(name) for name, _ in rows)
-    print(f"| {'what':{width}} | value |\n|{'-' * (width + 2)}|---|")
-    for name, value in rows:
-        print(f"| {name:{width}} | {value} |")
+    print_table(rows)
     return 0
 
 

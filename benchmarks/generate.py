@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from capture import Meter, _device_name, _inputs, build, geometries, peak_memory
+from capture import Meter, _device_name, _inputs, build, geometries, peak_memory, print_table
 
 from hhvad.errors import ModelError
 
@@ -115,10 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    width = max(len(name) for name, _ in rows)
-    print(f"| {'what':{width}} | value |\n|{'-' * (width + 2)}|---|")
-    for name, value in rows:
-        print(f"| {name:{width}} | {value} |")
+    print_table(rows)
     return 0
 
 
