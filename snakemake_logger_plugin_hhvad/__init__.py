@@ -96,6 +96,7 @@ class LogHandler(LogHandlerBase):
             elif not self._hidden(event, record):
                 self._print(record)
         except Exception:
+            # As every handler of logging: a bug here shows its traceback, and the run goes on.
             self.handleError(record)
 
     def close(self) -> None:
