@@ -31,7 +31,7 @@ TESTS = {
     "evaluation/metrics": ["test_metrics"],
     "files": ["test_files"],
     "localization/locator": ["test_locator", "test_locator_file"],
-    "media/samplers": ["test_sampling"],
+    "media/samplers": ["test_sampling", "test_damage"],
     "methods/headhunt/detector": ["test_detector"],
     "methods/headhunt/rhi": ["test_rhi"],
     "methods/headhunt/scorer": ["test_scorer"],

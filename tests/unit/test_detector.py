@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hhvad.artifacts import hdf5
 from hhvad.artifacts.hdf5 import Artifact
 from hhvad.errors import ArtifactError
+from hhvad.localization.budget import Budget, Footage, calibrate
 from hhvad.localization.locator import Locator
 from hhvad.methods.headhunt.detector import Detector, require_same_online, summary
 from hhvad.methods.headhunt.scorer import Scorer
@@ -15,6 +18,8 @@ from hhvad.records import HeadId
 
 EXPERTS = np.array([[1, 2], [0, 3]])
 LOCATOR = Locator(0.5, 0.4, calibrated=True, f1=0.9, how="by hand")
+FOOTAGE = Footage(np.linspace(0, 0.5, 100), np.full(100, 3600.0))
+THRESHOLDS = calibrate({"door": [FOOTAGE]}, Budget(2.0), fixed=0.5)
 SAMPLING = {"frames_per_segment": 8, "segment_length": 48, "size": [56, 56]}
 PROVENANCE = {
     "model": "tiny", "revision": "v1", "commit": None, "fingerprint": "f", "dtype": "float32",
@@ -47,6 +52,18 @@ def test_a_detector_judges_as_its_parts_do(fitted, tmp_path):
     segments = np.stack([np.arange(20) * 48, np.arange(1, 21) * 48], axis=1)
     assert found.localize(scores, segments) == LOCATOR.events(scores, segments)
     assert found.localize(scores, segments)
+
+
+def test_a_camera_without_a_threshold_of_its_own_is_said(fitted, tmp_path):
+    locator = replace(LOCATOR, budget=THRESHOLDS)
+    scores, segments = np.array([0.1, 0.9]), np.array([[0, 48], [48, 96]])
+    for made in (locator, LOCATOR):
+        found = Detector.read(write(tmp_path / "d.h5", fitted, locator=made.to_json()))
+        found.localize(scores, segments)
+        found.localize(scores, segments, camera="door")  # warnings are errors here
+    found = Detector.read(write(tmp_path / "d.h5", fitted, locator=locator.to_json()))
+    with pytest.warns(UserWarning, match=r"camera gate has no reference footage"):
+        found.localize(scores, segments, camera="gate")
 
 
 @pytest.mark.parametrize("key", ["model", "prompt", "prompt_text", "sampling", "kind", "locator"])
@@ -88,6 +105,14 @@ def test_summary(fitted, tmp_path, locator, shortest, calibrated):
         "calibrated": calibrated,
         "sampling": "frames_per_segment 8, segment_length 48, size [56, 56]",
     }
+
+
+def test_summary_of_a_budget(fitted, tmp_path):
+    locator = replace(LOCATOR, how="from a budget", budget=THRESHOLDS)
+    rows = summary(write(tmp_path / "d.h5", fitted, locator=locator.to_json()))
+    assert ("calibrated", "from a budget") in rows
+    cameras = [text.partition(":")[0] for name, text in rows if name == "camera"]
+    assert cameras == ["door", "any other camera"]
 
 
 def artifact(path, **changes):

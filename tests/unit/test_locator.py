@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -80,6 +80,11 @@ def test_a_dropped_tail_takes_no_part():
 def test_what_is_no_tail_is_kept(segments):
     """A single segment, a full one, a longer one."""
     assert locator.Locator(1.0, 0.5, tail="drop").judged(segments) == len(segments)
+
+
+@pytest.mark.parametrize("border", locator.BORDERS)
+def test_a_single_score_stays_as_it_is(border):
+    assert locator.smooth([0.7], 1.5, border).tolist() == [0.7]
 
 
 @pytest.mark.parametrize("change", [{"passes": 0}, {"passes": 1.0}, {"tail": "cut"}])
@@ -313,6 +318,7 @@ def test_bad_segments(segments, message):
     st.lists(st.integers(1, 9), min_size=1, max_size=8),
     st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=4),
 )
+@example([5, 5], [(0, 3)])
 def test_frame_counts_are_counted_frames(lengths, spans):
     ends = np.cumsum(lengths)
     segments = np.stack([ends - lengths, ends], axis=1)

@@ -84,6 +84,12 @@ def test_robust_saliency(values, penalty):
         assert ours[layer, head] == pytest.approx(mean - penalty * spread, abs=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4), (0, 3, 2, 2), (2, 0, 2, 2)])
+def test_metrics_of_another_shape(shape):
+    with pytest.raises(DataError, match="prompts, metrics, layers, heads"):
+        rhi.normalise(np.zeros(shape))
+
+
 @pytest.mark.parametrize(
     ("values", "penalty", "message"),
     [

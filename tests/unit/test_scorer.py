@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from hhvad.artifacts import hdf5 as artifacts
@@ -105,6 +106,15 @@ def test_svm_margin_is_scikit_learns_and_its_probability_is_calibrated():
     p = scorer.predict_proba(z)
     assert (np.argsort(p) == np.argsort(margin)).all()
     assert abs(p.mean() - 0.5) < 0.1
+
+
+def test_mlp_is_scikit_learns():
+    z, y = made(5, 40)
+    flat = z.reshape(len(z), -1).astype(float)
+    flat = (flat - flat.mean(axis=0)) / flat.std(axis=0)
+    model = MLPClassifier((64,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=42)
+    wanted = model.fit(flat, y).predict_proba(flat)[:, 1]
+    np.testing.assert_allclose(Scorer("mlp").fit(z, y).predict_proba(z), wanted, atol=1e-9)
 
 
 def test_separable_classes_do_not_run_away():

@@ -24,6 +24,10 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def test_the_longest_id(tmp_path):
+    assert sheet.read(write(tmp_path, HEADER + "a" * 200 + GOOD[1:]))[0].video == "a" * 200
+
+
 def test_a_row_is_a_video(tmp_path):
     path = write(tmp_path, HEADER + GOOD + "b\tb.mp4\ttest\tnormal\t\t\nc\tc.mp4\ttest\t\t\t\n")
     events = (Interval(10, 20), Interval(30, 40))
@@ -52,9 +56,10 @@ def test_no_final_newline_and_windows_line_ends(tmp_path):
         (HEADER + GOOD + "A" + GOOD[1:], ["'A'", "more than once"]),
         (HEADER + "a b\ta.mp4\ttest\t\t\t\n", ["'a b'", "'a_b'"]),
         (HEADER + "../a\ta.mp4\ttest\t\t\t\n", ["'../a'", "would do"]),
+        (HEADER + "a" * 201 + "\ta.mp4\ttest\t\t\t\n", ["an id has"]),
         (HEADER + "-a\ta.mp4\ttest\t\t\t\n", ["'-a'", "'a'"]),
         (HEADER + "a\t\ttest\t\t\t\n", ["path is empty"]),
-        (HEADER + "a\ta.mp4\ttrain\t\t\t\n", ["split is 'train'", "calibration"]),
+        (HEADER + "a\ta.mp4\ttrain\t\t\t\n", ["2 (video a)", "split is 'train'", "calibration"]),
         (HEADER + "a\ta.mp4\ttest\tbad\t\t\n", ["label is 'bad'"]),
         (HEADER + "a\ta.mp4\tcalibration\t\t\t\n", ["label is empty"]),
         (HEADER + "a\ta.mp4\ttest\tnormal\t\t1-2\n", ["events is '1-2'", "normal"]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -79,9 +81,27 @@ def test_mixed_weights_need_a_format(folder):
     check_weights(folder, "float32")
 
 
+@pytest.mark.parametrize("kind", ["float64", "float32", "float16"])
+def test_mixed_weights_are_counted_in_numbers(folder, kind):
+    """The room for float32 does not depend on the formats on disk; whole numbers do not count."""
+    tensors = {"c": torch.zeros(1000, dtype=getattr(torch, kind)), "ids": torch.arange(9)}
+    safetensors.torch.save_file(tensors, folder / "other.safetensors")
+    (folder / "config.json").write_text('{"dtype": "bfloat16"}')
+    needed = 4 * 1_001_000 + 2 * GIB
+    assert choose_precision(folder, "auto", "cpu", PLAIN, needed).dtype == "float32"
+    assert choose_precision(folder, "auto", "cpu", PLAIN, needed - 1).dtype == "bfloat16"
+
+
+def test_where_and_why_in_words():
+    info = SimpleNamespace(dtype="float32", device="cpu", dtype_reason="no flags")
+    assert weights.computes(info) == "float32 on cpu (no flags)"
+    info.dtype_reason = ""
+    assert weights.computes(info) == "float32 on cpu"
+
+
 def test_this_machine_is_asked():
     flags, free = weights.cpu_flags(), weights.free_memory()
-    assert flags is None or len(flags) > 5
+    assert (flags is not None and len(flags) > 5) or not Path("/proc/cpuinfo").exists()
     assert free is None or 2**20 < free < 2**50
 
 
@@ -106,4 +126,9 @@ def test_a_control_group_limits_the_memory(monkeypatch, tmp_path, limit, free):
             return files[str(self)]
 
     monkeypatch.setattr(weights, "Path", Fake)
+    assert weights.free_memory() == (free or 90000000 * 1024)
+    first = "/sys/fs/cgroup/memory/job/memory."  # version 1 of control groups
+    files["/proc/self/cgroup"] = "7:cpu:/job\n6:memory:/job/step\n"
+    for old, new in (("max", "limit_in_bytes"), ("current", "usage_in_bytes"), ("stat", "stat")):
+        files[first + new] = files.pop(f"/sys/fs/cgroup/job/memory.{old}")
     assert weights.free_memory() == (free or 90000000 * 1024)
