@@ -246,7 +246,7 @@ rule complete_texts:
         checkpoint=lambda wildcards: STAMPS[wildcards.model],
         batch_size=lambda wildcards: model_of(wildcards).batch_size,
         max_tokens=lambda wildcards: STUDY.methods[wildcards.method].answers.max_tokens,
-        sampling=lambda wildcards: sampling_flags(wildcards),
+        sampling=lambda wildcards: answer_flags(wildcards),
         compute=compute_flags,
         schema=TEXT_VERSIONS["answers"],
     shell:

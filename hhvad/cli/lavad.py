@@ -252,12 +252,13 @@ def _ask_ratings(arguments: Namespace) -> None:
 def _read_ratings(arguments: Namespace) -> None:
     from hhvad.artifacts import texts
     from hhvad.files import write_json, write_tsv
-    from hhvad.methods.lavad.rate import rate_windows, read_number
+    from hhvad.methods.lavad.rate import rate_windows
 
     file = texts.read(arguments.summaries, "summaries")
     summaries = [row["text"] for row in file.rows]
-    said = _answers(texts.read(arguments.answers, "answers"), summaries)
-    found = rate_windows([read_number(row["answer"]) for row in said], arguments.video)
+    answers = texts.read(arguments.answers, "answers")
+    said = _answers(answers, summaries)
+    found = rate_windows(_numbers(answers, said, arguments.video), arguments.video)
     rows = [
         (row["centre"], " ".join(answer["answer"].split()), score, int(interpolated))
         for row, answer, score, interpolated in zip(
@@ -273,6 +274,23 @@ def _read_ratings(arguments: Namespace) -> None:
         **{name: file.provenance[name] for name in CUTS},
     }
     write_json(arguments.out_counts, counts)
+
+
+def _numbers(file: Any, said: Sequence[dict[str, Any]], video: str) -> list[float | None]:
+    """The number of each window: read from what the LLM wrote, or expected from its choices."""
+    import numpy as np
+
+    from hhvad.errors import ArtifactError
+    from hhvad.methods.lavad.prompts import CHOICES
+    from hhvad.methods.lavad.rate import expected_numbers, read_number
+
+    choices = file.provenance.get("choices")
+    if choices is None:
+        return [read_number(row["answer"]) for row in said]
+    if choices != list(CHOICES):
+        raise ArtifactError(f"{file.path}: weighs other answers than numbers; delete it and rerun")
+    logits = np.array([row["logprobs"] for row in said])
+    return [*expected_numbers(logits, video).tolist()]
 
 
 def _refine_scores(arguments: Namespace) -> None:
