@@ -6,6 +6,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
+from hhvad.cli.videos import add_fit
+
 CUTS = ("summaries_cut", "captions_cut", "captions_cut_by_encoder")
 
 
@@ -21,6 +23,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
     _add_windows(p)
     p.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    add_fit(p)
     p.add_argument("--threads", type=int, required=True, metavar="N", help="that decode")
     p.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
     p.add_argument("--timeout", type=float, required=True, metavar="SECONDS")
@@ -125,6 +128,7 @@ def _sample_windows(arguments: Namespace) -> None:
         threads=arguments.threads,
         timeout=arguments.timeout,
         mask=masks.from_text(arguments.mask),
+        fit=arguments.fit,
         spans=[(frame, frame + 1) for frame in wanted],
         picked=[(frame,) for frame in wanted],
     )

@@ -621,7 +621,8 @@ class Engine:
         if self._context is not None and length > self._context:
             raise ModelError(
                 f"frames, prompt and answer take {length} tokens, the model's context holds "
-                f"{self._context}: take fewer frames, a shorter prompt or a lower limit of the answer"
+                f"{self._context}: take fewer frames, a shorter prompt or a lower limit of the "
+                "answer"
             )
 
     def _check_frames(self, frames: Any) -> tuple[int, int, int, int]:
@@ -975,7 +976,7 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _network(folder: Path, name: str, dtype: str) -> Any:
+def _network(folder: Path, name: str, dtype: str, attention: str = "sdpa") -> Any:
     wanted = "auto" if dtype == "auto" else DTYPES[dtype]
     try:
         network, report = getattr(transformers, name).from_pretrained(
@@ -984,7 +985,7 @@ def _network(folder: Path, name: str, dtype: str) -> Any:
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
-            attn_implementation="sdpa",
+            attn_implementation=attention,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:

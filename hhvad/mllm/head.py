@@ -51,7 +51,7 @@ def end_tokens(folder: Path, tokenizer: Any) -> set[int]:
 
 
 def token_ids_of(tokenizer: Any, answer: str) -> list[int]:
-    """The tokens of a given answer, special ones as their characters; ModelError where it has none."""
+    """The tokens of a given answer, special ones as characters; ModelError where it has none."""
     found = tokenizer(answer, add_special_tokens=False, split_special_tokens=True)
     ids: list[int] = found["input_ids"]
     if not ids:

@@ -54,7 +54,9 @@ def load(
     with engine._quiet():
         tokenizer = engine._tokenizer(folder)
         name = "AutoModel" if is_encoder else "AutoModelForCausalLM"
-        network = engine._network(folder, CAPTIONERS.get(kind or "", name), precision.dtype)
+        attention = ENCODERS[str(kind)].attention if is_encoder else "sdpa"
+        name = CAPTIONERS.get(kind or "", name)
+        network = engine._network(folder, name, precision.dtype, attention)
     base = network.base_model if is_decoder else network
     try:
         base = base.eval().requires_grad_(False).to(target)

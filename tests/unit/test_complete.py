@@ -64,7 +64,9 @@ def test_choices_weigh_as_in_a_plain_pass_in_any_company(family):
     asked = [chat(text, system="Be brief.") for text in ("a fire", "a robbery?", "fires!")]
     found = engine.choose(asked, CHOICES, batch_size=2)
     assert found.shape == (3, len(CHOICES))
-    np.testing.assert_allclose(engine.choose(asked[2:], CHOICES, batch_size=1), found[2:], atol=1e-4)
+    np.testing.assert_allclose(
+        engine.choose(asked[2:], CHOICES, batch_size=1), found[2:], atol=1e-4
+    )
     for messages, row in zip(asked, found, strict=True):
         ids = token_ids(words, messages)
         for choice, weight in zip(CHOICES[:3], row, strict=False):

@@ -90,8 +90,8 @@ class Answers(Section):
     seed: Seed = Field(1, description="Of sampling; with it, the same bytes come again.")
     number: Literal["written", "expected"] = Field(
         "written",
-        description="How a summary gets its number: the LLM writes it, or it is the mean of 0, 0.1, "
-        "..., 1, each as likely as the LLM finds it as its answer.",
+        description="How a summary gets its number: the LLM writes it, or it is the mean of 0, "
+        "0.1, ..., 1, weighed by how likely each is as the LLM's answer.",
     )
 
 
