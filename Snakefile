@@ -86,7 +86,7 @@ wildcard_constraints:
     model=one_of(STUDY.models),
     method=one_of(STUDY.methods),
     prompt=one_of(prompt for _, prompt in STUDY.prompts),
-    size=r"[0-9]+x[0-9]+",
+    size=r"[0-9]+x[0-9]+(-crop)?",
     reader=one_of(readers_of_frames(STUDY)),
     stride=r"[0-9]+",
     view=r"video|video-but-last|segments",

@@ -83,6 +83,12 @@ class Model(Section):
     size: Size | None = Field(
         None, description="Height and width of its frames; by default `sampling.size`."
     )
+    fit: Literal["stretch", "crop"] = Field(
+        "stretch",
+        description="How single frames get that size (those of `lavad`, `zero-shot` and `scorer`): "
+        "stretched, so that all of the picture is seen, or, as CLIP was trained, its middle at its "
+        "own shape.",
+    )
     batch_size: Count = Field(
         8,
         description="Texts that are written, or texts and pictures that are turned into vectors, "

@@ -206,6 +206,11 @@ class Study:
         own = self.models[model].size if model else None
         return own or self.config.sampling.size
 
+    def seen(self, model: str) -> tuple[int | str, ...]:
+        """What the single frames that a model sees depend on: their size, and that they are cut."""
+        fit = self.models[model].fit
+        return (*self.size(model), *([fit] if fit == "crop" else []))
+
     @cached_property
     def prompts(self) -> dict[tuple[str, str], Prompt]:
         """The wordings by (model, id), of all methods together."""
@@ -340,6 +345,7 @@ class Study:
             if isinstance(method := self.methods[name], Scorer):
                 self._check_weights(name, method.weights)
         self._check_describe()
+        self._check_fit()
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]
         if needing:
@@ -376,6 +382,22 @@ class Study:
             if not isinstance(values, str) and values.last < values.first:
                 raise ConfigError(
                     f"{key}.locator.{grid}.last is {values.last}, below first {values.first}"
+                )
+
+    def _check_fit(self) -> None:
+        """Refuse to cut the segments that a model sees: they are sampled once for all models."""
+        segments = {
+            f"methods.{name}.{role}": model
+            for name in (*self.of(HeadHunt), *self.of(Probe))
+            for role, model in self.methods[name].asks.items()
+        }
+        if self.describe:
+            segments["describe.model"] = self.describe.model
+        for key, model in segments.items():
+            if self.models[model].fit == "crop":
+                raise ConfigError(
+                    f"{self.source}: models.{model}.fit is 'crop', but {key} shows it segments, "
+                    "which are stretched; give the encoder an entry of its own in models"
                 )
 
     def _check_headhunt(self, name: str) -> None:

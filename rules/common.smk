@@ -15,6 +15,7 @@ from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
 from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.lavad.prompts import CHOICES
 from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion
 from hhvad.methods.probe.settings import Probe
@@ -139,8 +140,15 @@ def size_name(size):
 
 
 def height_and_width(wildcards):
-    """Height and width that a file's name gives."""
-    return wildcards.size.split("x")
+    """Height and width that a file's name gives, and how frames are fitted to them."""
+    size, _, fit = wildcards.size.partition("-")
+    return [*size.split("x"), *(["--fit", fit] if fit else [])]
+
+
+def fitted_size(model):
+    """Height, width and fit of a model's single frames as they stand in file names."""
+    fit = STUDY.models[model].fit
+    return size_name(STUDY.size(model)) + ("-crop" if fit == "crop" else "")
 
 
 def frames_file(wildcards):
@@ -158,7 +166,7 @@ def frames_file(wildcards):
 
 def grid_file(wildcards, reader):
     """One frame every `stride` frames, on scratch, for one reader: see frames_file."""
-    size = size_name(STUDY.size(wildcards.model))
+    size = fitted_size(wildcards.model)
     return f"<scratch>/grid/{wildcards.stride}/{reader}/{size}/{wildcards.video}.h5"
 
 
@@ -445,7 +453,7 @@ def grid_mb(wildcards):
 
 def frames_mb(wildcards, frames):
     """MiB of so many frames, and some for the file around them."""
-    height, width = map(int, height_and_width(wildcards))
+    height, width = map(int, height_and_width(wildcards)[:2])
     return 100 + int(frames * height * width * 3 / 2**20)
 
 

@@ -6,6 +6,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
+from hhvad.cli.videos import add_fit
+
 CUTS = ("summaries_cut", "captions_cut", "captions_cut_by_encoder")
 
 
@@ -21,6 +23,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--probe", required=True, metavar="JSON", help="from probe-video")
     _add_windows(p)
     p.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    add_fit(p)
     p.add_argument("--threads", type=int, required=True, metavar="N", help="that decode")
     p.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
     p.add_argument("--timeout", type=float, required=True, metavar="SECONDS")
@@ -125,6 +128,7 @@ def _sample_windows(arguments: Namespace) -> None:
         threads=arguments.threads,
         timeout=arguments.timeout,
         mask=masks.from_text(arguments.mask),
+        fit=arguments.fit,
         spans=[(frame, frame + 1) for frame in wanted],
         picked=[(frame,) for frame in wanted],
     )
@@ -252,12 +256,13 @@ def _ask_ratings(arguments: Namespace) -> None:
 def _read_ratings(arguments: Namespace) -> None:
     from hhvad.artifacts import texts
     from hhvad.files import write_json, write_tsv
-    from hhvad.methods.lavad.rate import rate_windows, read_number
+    from hhvad.methods.lavad.rate import rate_windows
 
     file = texts.read(arguments.summaries, "summaries")
     summaries = [row["text"] for row in file.rows]
-    said = _answers(texts.read(arguments.answers, "answers"), summaries)
-    found = rate_windows([read_number(row["answer"]) for row in said], arguments.video)
+    answers = texts.read(arguments.answers, "answers")
+    said = _answers(answers, summaries)
+    found = rate_windows(_numbers(answers, said, arguments.video), arguments.video)
     rows = [
         (row["centre"], " ".join(answer["answer"].split()), score, int(interpolated))
         for row, answer, score, interpolated in zip(
@@ -273,6 +278,23 @@ def _read_ratings(arguments: Namespace) -> None:
         **{name: file.provenance[name] for name in CUTS},
     }
     write_json(arguments.out_counts, counts)
+
+
+def _numbers(file: Any, said: Sequence[dict[str, Any]], video: str) -> list[float | None]:
+    """The number of each window: read from what the LLM wrote, or expected from its choices."""
+    import numpy as np
+
+    from hhvad.errors import ArtifactError
+    from hhvad.methods.lavad.prompts import CHOICES
+    from hhvad.methods.lavad.rate import expected_numbers, read_number
+
+    choices = file.provenance.get("choices")
+    if choices is None:
+        return [read_number(row["answer"]) for row in said]
+    if choices != list(CHOICES):
+        raise ArtifactError(f"{file.path}: weighs other answers than numbers; delete it and rerun")
+    logits = np.array([row["logprobs"] for row in said])
+    return [*expected_numbers(logits, video).tolist()]
 
 
 def _refine_scores(arguments: Namespace) -> None:

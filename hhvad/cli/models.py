@@ -83,6 +83,13 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--temperature", required=True, type=float, help="0: no sampling")
     p.add_argument("--top-p", required=True, type=float, metavar="P", help="of sampling")
     p.add_argument("--seed", required=True, type=int, help="of sampling")
+    p.add_argument(
+        "--choice",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="weigh such answers instead of writing one",
+    )
     p.add_argument("--out", required=True, type=Path, metavar="JSONL")
     p.set_defaults(run=_complete_texts)
 
@@ -264,6 +271,7 @@ def _complete_texts(arguments: argparse.Namespace) -> None:
         temperature=arguments.temperature,
         top_p=arguments.top_p,
         seed=arguments.seed,
+        choices=tuple(arguments.choice),
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,

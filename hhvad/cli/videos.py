@@ -43,6 +43,7 @@ def add_commands(commands: Any) -> None:
     sample.add_argument("--frames-per-segment", type=_count, required=True, metavar="F")
     sample.add_argument("--segment-length", type=_count, required=True, metavar="FRAMES")
     sample.add_argument("--size", type=_count, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    add_fit(sample)
     sample.add_argument("--threads", type=_count, required=True, metavar="N", help="that decode")
     sample.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
     sample.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
@@ -63,6 +64,17 @@ def add_commands(commands: Any) -> None:
     small.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
     small.add_argument("--out", required=True, metavar="H5")
     small.set_defaults(run=_sample_thumbnails)
+
+
+def add_fit(parser: Any) -> None:
+    """Add --fit, of the commands that write frames."""
+    parser.add_argument(
+        "--fit",
+        choices=("stretch", "crop"),
+        default="stretch",
+        help="crop covers the size without a change of shape and cuts to the middle (default: "
+        "stretch)",
+    )
 
 
 def add_on_damage(parser: Any, default: str | None = "fail") -> None:
@@ -126,6 +138,7 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         threads=arguments.threads,
         timeout=arguments.timeout,
         mask=masks.from_text(arguments.mask),
+        fit=arguments.fit,
     )
 
 

@@ -141,6 +141,7 @@ def sample(
     spans: Sequence[Sequence[int]] = (),
     picked: Sequence[Sequence[int]] = (),
     mask: Sequence[Polygon] = (),
+    fit: str = "stretch",
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -167,6 +168,7 @@ def sample(
         "decoder": info.decoder,
         "source": {"bytes": info.bytes, "fingerprint": info.fingerprint},
         **({"mask": mask} if mask else {}),
+        **({"fit": fit} if fit != "stretch" else {}),
     }
     with artifacts.create(out, "frames", provenance) as (file, check):
         artifacts.add_dataset(file, "indices", indices)
@@ -176,12 +178,12 @@ def sample(
         if spans:  # they overlap: their frames come in no order
             order = np.argsort(indices, axis=None, kind="stable")  # the file is decoded once
             wanted = indices.ravel()[order].tolist()
-            coming = _resized(path, info, wanted, size, threads, mask)
+            coming = _resized(path, info, wanted, size, threads, mask, fit)
             for number, picture in zip(order.tolist(), coming, strict=True):
                 target[divmod(number, frames_per_segment)] = picture
                 check()
             return
-        for row, batch in enumerate(_batches(path, info, indices, size, threads, mask)):
+        for row, batch in enumerate(_batches(path, info, indices, size, threads, mask, fit)):
             target[row] = batch
             check()
 
@@ -217,6 +219,7 @@ def _batches(
     size: Sequence[int],
     threads: int,
     mask: Sequence[Polygon],
+    fit: str = "stretch",
 ) -> Iterator[Picture]:
     """The frames of each segment, uint8 [F, H, W, 3], in one array that is used again.
 
@@ -227,7 +230,7 @@ def _batches(
     frames = indices.shape[1]
     batch = np.empty((frames, *size, 3), np.uint8)
     wanted = indices.ravel().tolist()
-    for number, picture in enumerate(_resized(path, info, wanted, size, threads, mask)):
+    for number, picture in enumerate(_resized(path, info, wanted, size, threads, mask, fit)):
         column = number % frames
         batch[column] = picture
         if column == frames - 1:
@@ -241,6 +244,7 @@ def _resized(
     size: Sequence[int],
     threads: int,
     mask: Sequence[Polygon],
+    fit: str,
 ) -> Iterator[Picture]:
     """These frames, in ascending order, uint8 [H, W, 3] each, without what `mask` hides."""
     height, width = size
@@ -254,9 +258,11 @@ def _resized(
     if (height, width) == (info.height, info.width):
         yield from coming
         return
-    from hhvad.media.resize import resizer  # imported, with torch or not, while the decoder works
+    from hhvad.media import resize as ways  # imported, with torch or not, while the decoder works
 
-    resize = resizer(len(wanted) * info.height * info.width)
+    resize = ways.resizer(len(wanted) * info.height * info.width)
+    if fit == "crop":
+        resize = ways.cropping(resize)
     for picture in coming:
         # Not picture[None]: torch does not see through its strides and copies.
         yield resize(picture.reshape(1, *picture.shape), (height, width))[0]

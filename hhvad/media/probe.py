@@ -71,14 +71,15 @@ def sample_frames(
     spans: Sequence[Sequence[int]] = (),
     picked: Sequence[Sequence[int]] = (),
     mask: Sequence[Polygon] = (),
+    fit: str = "stretch",
 ) -> None:
     """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
     video: its id; size: height and width. spans [S, 2] and picked [S, frames_per_segment]: the
     segments of views `focus` and `windows`, which may overlap, and the frames of each. mask: what
-    of the picture is hidden, before it is resized (hhvad.media.mask). The file is decoded once, in
-    order, never seeking back, and to its end. Where decord fails, PyAV tries: it reads more, and
-    where both fail, says why.
+    of the picture is hidden, before it is resized (hhvad.media.mask). fit: `stretch` to the size,
+    or `crop` (hhvad.media.resize.cropping). The file is decoded once, in order, never seeking back,
+    and to its end. Where decord fails, PyAV tries: it reads more, and where both fail, says why.
     Raises VideoError where `info` is of another file, where not all of its frames decode, and where
     `timeout` seconds are over; ArtifactError where `out` cannot be written. Then there is no file.
     """
@@ -97,6 +98,7 @@ def sample_frames(
         "spans": [list(map(int, span)) for span in spans],
         "picked": [list(map(int, frames)) for frames in picked],
         "mask": mask,
+        "fit": fit,
     }
     end = time.monotonic() + timeout
     try:

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
+Resize = Callable[[Frames, tuple[int, int]], Frames]
 
 # About so many pixels of the source cost numpy as much extra time as the import of torch.
 _TORCH_PAYS = 80_000_000
 _BLOCK = 16  # target pixels a matrix product; larger blocks multiply more zeros
 
 
-def resizer(pixels: int) -> Callable[[Frames, tuple[int, int]], Frames]:
+def resizer(pixels: int) -> Resize:
     """The quicker of `with_numpy` and `with_torch` for so many pixels of the source in all."""
     if pixels > _TORCH_PAYS:
         try:
@@ -31,6 +32,24 @@ def resizer(pixels: int) -> Callable[[Frames, tuple[int, int]], Frames]:
             return with_numpy
         return with_torch
     return with_numpy
+
+
+def cropping(resize: Resize) -> Resize:
+    """`resize`, but without a change of shape: to cover the size, then cut to its middle.
+
+    As the preprocessing of CLIP: what a wide picture shows at its sides is not seen.
+    """
+
+    def cropped(frames: Frames, size: tuple[int, int]) -> Frames:
+        (height, width), (high, wide) = frames.shape[1:3], size
+        if high * width >= wide * height:
+            covering = high, width * high // height
+        else:
+            covering = height * wide // width, wide
+        top, left = (covering[0] - high) // 2, (covering[1] - wide) // 2
+        return resize(frames, covering)[:, top : top + high, left : left + wide]
+
+    return cropped
 
 
 def with_torch(frames: Frames, size: tuple[int, int]) -> Frames:

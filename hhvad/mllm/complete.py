@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from jinja2 import TemplateError
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from hhvad.errors import ModelError
-from hhvad.mllm.head import Answer, plain
+from hhvad.mllm.head import Answer, log_probability, plain, token_ids_of
 from hhvad.mllm.sample import Choice, Sampling
 
 Messages = Sequence[dict[str, str]]  # role and content of each
@@ -81,29 +84,72 @@ def complete(
     Batches hold conversations of the same number of tokens, in their order: without padding, an
     answer depends on this list alone. Raises ModelError where one does not fit into the context.
     """
+    rows = _fitting(tokenizer, conversations, max_tokens, context)
+    answers: dict[int, Answer] = {}
+    for batch in _batches(rows, batch_size):
+        choice = Choice(sampling, batch)
+        written = _write(decoder, head, [rows[n] for n in batch], ends, max_tokens, choice)
+        for number, ids in zip(batch, written, strict=True):
+            done = ids[-1] in ends
+            said = plain(tokenizer.decode(ids, skip_special_tokens=True))
+            answers[number] = Answer(said, len(ids) - done, cut=not done)
+        if progress is not None:
+            progress(len(answers), len(rows))
+    return [answers[number] for number in range(len(rows))]
+
+
+def choose(
+    decoder: nn.Module,
+    head: Tensor,
+    tokenizer: Any,
+    conversations: Sequence[Messages],
+    choices: Sequence[str],
+    *,
+    batch_size: int,
+    context: int | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """How likely each of `choices` is as the beginning of the answer to each conversation.
+
+    Log-probabilities [N, A], sums over a choice's tokens. Batches are those of `complete`. Raises
+    ModelError where a conversation with a choice does not fit into the context, and for a choice
+    without a token.
+    """
+    said = [torch.tensor(token_ids_of(tokenizer, text), device=head.device) for text in choices]
+    rows = _fitting(tokenizer, conversations, max(map(len, said), default=0), context)
+    found = np.empty((len(rows), len(said)))
+    done = 0
+    for batch in _batches(rows, batch_size):
+        ids = torch.tensor([rows[n] for n in batch], device=head.device)
+        found[batch] = _weigh(decoder, head, ids, said).cpu().numpy()
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(rows))
+    return found
+
+
+def _fitting(
+    tokenizer: Any, conversations: Sequence[Messages], room: int, context: int | None
+) -> list[list[int]]:
+    """The tokens of each conversation; ModelError where the context lacks room for the answer."""
     rows = [token_ids(tokenizer, messages) for messages in conversations]
     for number, ids in enumerate(rows):
-        if context is not None and len(ids) + max_tokens > context:
+        if context is not None and len(ids) + room > context:
             raise ModelError(
-                f"request {number} takes {len(ids)} tokens and {max_tokens} for its answer, the "
+                f"request {number} takes {len(ids)} tokens and {room} for its answer, the "
                 f"model's context holds {context}: shorten it, or lower the limit of the answer"
             )
+    return rows
+
+
+def _batches(rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+    """The numbers of rows of the same length, in their order, batch_size at a time."""
     groups: dict[int, list[int]] = {}
     for number, ids in enumerate(rows):
         groups.setdefault(len(ids), []).append(number)
-    answers: dict[int, Answer] = {}
     for group in groups.values():
         for start in range(0, len(group), batch_size):
-            batch = group[start : start + batch_size]
-            choice = Choice(sampling, batch)
-            written = _write(decoder, head, [rows[n] for n in batch], ends, max_tokens, choice)
-            for number, ids in zip(batch, written, strict=True):
-                done = ids[-1] in ends
-                said = plain(tokenizer.decode(ids, skip_special_tokens=True))
-                answers[number] = Answer(said, len(ids) - done, cut=not done)
-            if progress is not None:
-                progress(len(answers), len(rows))
-    return [answers[number] for number in range(len(rows))]
+            yield group[start : start + batch_size]
 
 
 def _write(
@@ -128,3 +174,25 @@ def _write(
             if all(answer[-1] in ends for answer in answers):
                 break
     return answers
+
+
+def _weigh(decoder: nn.Module, head: Tensor, ids: Tensor, choices: Sequence[Tensor]) -> Tensor:
+    """The log-probability [rows, A] of each choice (token ids) behind token ids [rows, T]."""
+
+    def run(ids: Tensor, cache: DynamicCache) -> Tensor:
+        hidden: Tensor = decoder(
+            input_ids=ids, past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        return hidden
+
+    values = []
+    with torch.inference_mode():
+        cache = DynamicCache()
+        asked = run(ids, cache)[:, -1:]
+        for choice in choices:
+            hidden = asked
+            if len(choice) > 1:  # a copy, because not every kind of cache can be shortened again
+                behind = run(choice[:-1].expand(len(ids), -1), deepcopy(cache))
+                hidden = torch.cat([asked, behind], dim=1)
+            values.append(log_probability(hidden, head, choice))
+    return torch.stack(values, dim=1)

@@ -32,8 +32,15 @@ from torch import Tensor, nn
 from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Backbone, Pixels, Told, Vision, find, read_object
-from hhvad.mllm.complete import Messages, complete
-from hhvad.mllm.head import Answer, end_tokens, output_head, plain
+from hhvad.mllm.complete import Messages, choose, complete
+from hhvad.mllm.head import (
+    Answer,
+    end_tokens,
+    log_probability,
+    output_head,
+    plain,
+    token_ids_of,
+)
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.mllm.sample import Sampling
@@ -435,7 +442,7 @@ class Engine:
         if batch_size < 1:
             raise ModelError("batch_size is a number from 1")
         head, _ = self._voice()
-        said = [self._ids_of_answer(answer) for answer in answers]
+        said = [self._move(torch.tensor(token_ids_of(self.tokenizer, a))) for a in answers]
         plan = self._plan(prompts, n_frames, height, width, system)
         longest = max((len(ids) for ids in said), default=0)
         room = longest + max((len(s.ids) for group in plan for s in group.suffixes), default=0)
@@ -474,10 +481,29 @@ class Engine:
             ends=ends,
             max_tokens=max_tokens,
             batch_size=batch_size,
-            context=getattr(
-                self.backbone.config.get_text_config(), "max_position_embeddings", None
-            ),
+            context=self._context,
             sampling=sampling,
+            progress=progress,
+        )
+
+    def choose(
+        self,
+        conversations: Sequence[Messages],
+        choices: Sequence[str],
+        *,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """How likely each choice is as the answer to each conversation (hhvad.mllm.complete)."""
+        head, _ = self._voice()
+        return choose(
+            self.backbone.decoder,
+            head,
+            self.tokenizer,
+            conversations,
+            choices,
+            batch_size=batch_size,
+            context=self._context,
             progress=progress,
         )
 
@@ -570,17 +596,9 @@ class Engine:
                 positions = suffix.positions.amax() + steps
                 behind = run(ids[:-1], positions.expand(*suffix.positions.shape[:-1], -1))
                 hidden = torch.cat([asked, behind], dim=1)
-            logs = nn.functional.linear(hidden, head).double().log_softmax(dim=-1)
-            chosen = ids[None, :, None].expand(rows, -1, 1)
-            values.append(logs.gather(-1, chosen)[..., 0].sum(dim=1))
+            values.append(log_probability(hidden, head, ids))
         cache.keep(-len(suffix.ids))
         return torch.stack(values, dim=1)
-
-    def _ids_of_answer(self, answer: str) -> Tensor:
-        ids = self.tokenizer(answer, add_special_tokens=False, split_special_tokens=True)
-        if not ids["input_ids"]:
-            raise ModelError(f"answer {answer!r} has no token: give a word")
-        return self._move(torch.tensor(ids["input_ids"]))
 
     def _prefill(self, group: _Pass, vision: Vision, layers: int, room: int) -> PrefixCache:
         """The keys and values of a prefix in so many layers, with room for tokens behind it."""
@@ -594,12 +612,17 @@ class Engine:
             )
         return cache
 
+    @property
+    def _context(self) -> int | None:
+        """How many tokens the text decoder holds, None where its config does not say."""
+        return getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
+
     def _check_context(self, length: int) -> None:
-        context = getattr(self.backbone.config.get_text_config(), "max_position_embeddings", None)
-        if context is not None and length > context:
+        if self._context is not None and length > self._context:
             raise ModelError(
                 f"frames, prompt and answer take {length} tokens, the model's context holds "
-                f"{context}: take fewer frames, a shorter prompt or a lower limit of the answer"
+                f"{self._context}: take fewer frames, a shorter prompt or a lower limit of the "
+                "answer"
             )
 
     def _check_frames(self, frames: Any) -> tuple[int, int, int, int]:
@@ -953,7 +976,7 @@ def _tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _network(folder: Path, name: str, dtype: str) -> Any:
+def _network(folder: Path, name: str, dtype: str, attention: str = "sdpa") -> Any:
     wanted = "auto" if dtype == "auto" else DTYPES[dtype]
     try:
         network, report = getattr(transformers, name).from_pretrained(
@@ -962,7 +985,7 @@ def _network(folder: Path, name: str, dtype: str) -> Any:
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
-            attn_implementation="sdpa",
+            attn_implementation=attention,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:

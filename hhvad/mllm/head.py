@@ -50,6 +50,24 @@ def end_tokens(folder: Path, tokenizer: Any) -> set[int]:
     return {token for token in (*listed, tokenizer.eos_token_id) if token is not None}
 
 
+def token_ids_of(tokenizer: Any, answer: str) -> list[int]:
+    """The tokens of a given answer, special ones as characters; ModelError where it has none."""
+    found = tokenizer(answer, add_special_tokens=False, split_special_tokens=True)
+    ids: list[int] = found["input_ids"]
+    if not ids:
+        raise ModelError(f"answer {answer!r} has no token: give a word")
+    return ids
+
+
+def log_probability(hidden: Tensor, head: Tensor, ids: Tensor) -> Tensor:
+    """The log-probability [rows] of tokens [T], each after the hidden state that comes before it.
+
+    hidden: [rows, T, hidden]; head: as of `output_head`. The sum over the tokens, in float64.
+    """
+    logs = nn.functional.linear(hidden, head).double().log_softmax(dim=-1)
+    return logs.gather(-1, ids[None, :, None].expand(len(hidden), -1, 1))[..., 0].sum(dim=1)
+
+
 def plain(text: str) -> str:
     """A model's text without control characters but newlines and tabs, and without outer space."""
     kept = (c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -16,7 +18,7 @@ from hhvad.errors import ModelError
 from hhvad.mllm import engine
 from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, kind_of
 from hhvad.mllm.captioner import CAPTIONERS, Captioner
-from hhvad.mllm.complete import Messages, complete
+from hhvad.mllm.complete import Messages, choose, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
 from hhvad.mllm.head import Answer, end_tokens, output_head
 from hhvad.mllm.sample import Sampling
@@ -52,7 +54,9 @@ def load(
     with engine._quiet():
         tokenizer = engine._tokenizer(folder)
         name = "AutoModel" if is_encoder else "AutoModelForCausalLM"
-        network = engine._network(folder, CAPTIONERS.get(kind or "", name), precision.dtype)
+        attention = ENCODERS[str(kind)].attention if is_encoder else "sdpa"
+        name = CAPTIONERS.get(kind or "", name)
+        network = engine._network(folder, name, precision.dtype, attention)
     base = network.base_model if is_decoder else network
     try:
         base = base.eval().requires_grad_(False).to(target)
@@ -122,7 +126,32 @@ class TextDecoder:
             ends=self.ends,
             max_tokens=max_tokens,
             batch_size=batch_size,
-            context=getattr(self.decoder.config, "max_position_embeddings", None),
+            context=self._context,
             sampling=sampling,
             progress=progress,
         )
+
+    def choose(
+        self,
+        conversations: Sequence[Messages],
+        choices: Sequence[str],
+        *,
+        batch_size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """How likely each choice is as the answer to each conversation (hhvad.mllm.complete)."""
+        return choose(
+            self.decoder,
+            self.head,
+            self.tokenizer,
+            conversations,
+            choices,
+            batch_size=batch_size,
+            context=self._context,
+            progress=progress,
+        )
+
+    @property
+    def _context(self) -> int | None:
+        """How many tokens it holds, None where its config does not say."""
+        return getattr(self.decoder.config, "max_position_embeddings", None)

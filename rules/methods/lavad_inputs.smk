@@ -30,7 +30,7 @@ def frame_vectors(wildcards):
 
 def windows_file(wildcards):
     """The frames of exact windows, on scratch, for one reader: see frames_file."""
-    size = size_name(STUDY.size(wildcards.model))
+    size = fitted_size(wildcards.model)
     reader = f"vectors.{wildcards.model}"
     return f"<scratch>/windows/{wildcards.windows}/{reader}/{size}/{wildcards.video}.h5"
 
@@ -76,13 +76,16 @@ def answers_to(question):
     return file
 
 
-def sampling_flags(wildcards):
-    """How an LLM chooses its words."""
+def answer_flags(wildcards):
+    """How an LLM chooses its words, or between which numbers."""
     answers = STUDY.methods[wildcards.method].answers
-    return (
+    flags = (
         f"--temperature {answers.temperature:g} --top-p {answers.top_p:g}"
         f" --seed {answers.seed}"
     )
+    if answers.number == "expected" and wildcards.question.endswith("rating"):
+        flags += " " + join(f"--choice={text}" for text in CHOICES)
+    return flags
 
 
 def asked_once(wildcards):

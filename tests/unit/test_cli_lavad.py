@@ -10,7 +10,7 @@ from hhvad.artifacts import hdf5, scores, texts
 from hhvad.cli import main
 from hhvad.evaluation.run import answer_notes
 from hhvad.files import read_json, read_tsv, write_tsv
-from hhvad.methods.lavad.prompts import FORMAT, RATE, SUMMARISE
+from hhvad.methods.lavad.prompts import CHOICES, FORMAT, RATE, SUMMARISE
 from hhvad.sheet import COLUMNS
 
 CALM, HARM, WRONG = "people walk", "two people fight", "a bus passes"
@@ -163,6 +163,30 @@ def test_what_cannot_be_read_is_interpolated_marked_and_counted(made):
     rows = read_tsv(made / "ratings.tsv")
     assert [row["interpolated"] for row in rows] == ["1", "1", "1", "0", "0", "0"]
     assert [float(row["score"]) for row in rows] == [0.8] * 6
+
+
+def test_a_number_expected_from_weighed_choices(made, capsys):
+    summarise(made)
+    assert rate(made, NUMBERS) == 0
+    file = texts.read(made / "rating-answers.jsonl", "answers")
+    weights = np.full((2, len(CHOICES)), -1e3)
+    weights[0, [0, 1]] = weights[1, [6, 10]] = 0  # the mean of 0 and 0.1, and of 0.6 and 1
+    rows = [
+        {**row, "answer": "[0]", "logprobs": logs}
+        for row, logs in zip(file.rows, weights.tolist(), strict=True)
+    ]
+    path = made / "rating-answers.jsonl"
+    command = ["read-ratings", "--summaries", made / "summaries.jsonl", "--answers", path]
+    command += ["--video", "v", "--out", made / "ratings.tsv"]
+    command += ["--out-counts", made / "ratings.json"]
+    texts.write(path, "answers", rows, {**file.provenance, "choices": list(CHOICES)})
+    assert run(*command) == 0
+    found = [float(row["score"]) for row in read_tsv(made / "ratings.tsv")]
+    np.testing.assert_allclose(found, [0.05] * 3 + [0.8] * 3)
+    assert read_json(made / "ratings.json")["unreadable"] == 0
+    texts.write(path, "answers", rows, {**file.provenance, "choices": ["yes", "no"]})
+    assert run(*command) == 2
+    assert "weighs other answers than numbers" in capsys.readouterr().err
 
 
 def test_where_answers_are_sampled_every_window_is_asked(made):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tiny_checkpoints
 import torch
@@ -11,6 +12,7 @@ from test_capture import FAMILIES, Family, make
 from hhvad.artifacts import texts
 from hhvad.cli import main
 from hhvad.errors import ModelError
+from hhvad.methods.lavad.prompts import CHOICES
 from hhvad.mllm.complete import token_ids
 from hhvad.mllm.engine import Engine
 from hhvad.mllm.head import plain
@@ -55,6 +57,29 @@ def test_answers_equal_plain_generation_in_any_company(family):
         assert answer.text == plain(words.decode(out, skip_special_tokens=True))
 
 
+def test_choices_weigh_as_in_a_plain_pass_in_any_company(family):
+    engine = Engine.load(str(family.folder), device="cpu")
+    words = transformers.AutoTokenizer.from_pretrained(family.folder)
+    model = family.model().eval()
+    asked = [chat(text, system="Be brief.") for text in ("a fire", "a robbery?", "fires!")]
+    found = engine.choose(asked, CHOICES, batch_size=2)
+    assert found.shape == (3, len(CHOICES))
+    np.testing.assert_allclose(
+        engine.choose(asked[2:], CHOICES, batch_size=1), found[2:], atol=1e-4
+    )
+    for messages, row in zip(asked, found, strict=True):
+        ids = token_ids(words, messages)
+        for choice, weight in zip(CHOICES[:3], row, strict=False):
+            said = words(choice)["input_ids"]
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([ids + said])).logits[0].double()
+            logs = logits.log_softmax(dim=-1)[len(ids) - 1 : -1]
+            want = sum(logs[place, token].item() for place, token in enumerate(said))
+            assert weight == pytest.approx(want, abs=1e-4)
+    with pytest.raises(ModelError, match="has no token"):
+        engine.choose(asked, [""], batch_size=1)
+
+
 def test_special_tokens_in_text_are_text(family):
     words = transformers.AutoTokenizer.from_pretrained(family.folder)
     plain_ids = token_ids(words, chat("a fire"))
@@ -92,6 +117,12 @@ def test_the_command(family, tmp_path):
     found = texts.read(tmp_path / "out.jsonl", "answers")
     assert [row["id"] for row in found.rows] == ["r0", "r1"]
     assert set(found.rows[0]) == {"id", "answer", "tokens", "cut"}
+    chosen = ["--choice=[0]", "--choice=[0.1]", "--out", str(tmp_path / "chosen.jsonl")]
+    assert main([*command, *chosen]) == 0
+    weighed = texts.read(tmp_path / "chosen.jsonl", "answers")
+    assert weighed.provenance["choices"] == ["[0]", "[0.1]"]
+    for row in weighed.rows:
+        assert row["answer"] == max(zip(row["logprobs"], ("[0]", "[0.1]"), strict=True))[1]
     texts.write(tmp_path / "in.jsonl", "requests", [{"id": 1, "messages": "a"}], {})
     assert main([*command, "--out", str(tmp_path / "out.jsonl")]) == 2
 
@@ -119,6 +150,9 @@ def test_a_text_decoder_of_its_own(tmp_path, tie):
         )[0, ids.shape[1] :].tolist()
     assert answer.text == plain(words.decode(out, skip_special_tokens=True))
     assert answer.tokens == (out.index(2) if 2 in out else LIMIT)
+    weights = found.choose([messages], ["a", "[0.3]"], batch_size=4)
+    assert weights.shape == (1, 2)
+    assert (weights < 0).all()
     with pytest.raises(ModelError, match="llama, float32 on cpu: this kind of model cannot gen"):
         check_can(found, "generate")
 

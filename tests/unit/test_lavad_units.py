@@ -60,7 +60,10 @@ def test_unreadable_answers_are_interpolated_and_marked():
 def test_the_expected_number():
     logits = np.full((1, 11), -1e3)
     logits[0, [2, 4]] = 0
-    assert rate.expected_number(logits) == pytest.approx([0.3])
+    assert rate.expected_numbers(logits, "v") == pytest.approx([0.3])
+    logits[0, 0] = np.nan
+    with pytest.raises(DataError, match="v: log-probabilities of the numbers"):
+        rate.expected_numbers(logits, "v")
 
 
 def test_what_is_kept_of_an_answer():

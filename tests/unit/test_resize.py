@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from hhvad.media import resize as module
-from hhvad.media.resize import resizer, with_numpy, with_torch
+from hhvad.media.resize import cropping, resizer, with_numpy, with_torch
 
 
 def pictures(height: int, width: int) -> np.ndarray:
@@ -45,6 +46,32 @@ def test_equals_pillow_within_two_levels(source, size):
     for mine, frame in zip(found, frames, strict=True):
         theirs = np.asarray(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BICUBIC))
         assert np.abs(mine.astype(int) - theirs).max() <= 2
+
+
+@pytest.mark.parametrize("source", [(80, 120), (121, 163), (163, 121), (50, 97), (90, 48)])
+def test_cropping_equals_clips_own_preprocessing_within_two_levels(source):
+    theirs = CLIPImageProcessorPil(
+        do_normalize=False,
+        do_rescale=False,
+        size={"shortest_edge": 48},
+        crop_size={"height": 48, "width": 48},
+    )
+    frames = pictures(*source)
+    found = cropping(with_torch)(frames, (48, 48))
+    assert found.tobytes() == cropping(with_numpy)(frames, (48, 48)).tobytes()
+    for mine, frame in zip(found, frames, strict=True):
+        wanted = theirs(images=frame, return_tensors="np")["pixel_values"][0]
+        assert np.abs(mine.transpose(2, 0, 1).astype(int) - wanted).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(30, 60), (60, 30)])
+def test_cropping_covers_any_shape_and_keeps_the_middle(size):
+    frames = np.zeros((1, 60, 60, 3), np.uint8)
+    frames[:, 30:, 30:] = 255
+    found = cropping(with_numpy)(frames, size)[0, ..., 0]
+    assert found.shape == size
+    assert found[: size[0] // 2 - 4].max() == found[:, : size[1] // 2 - 4].max() == 0
+    assert found[size[0] // 2 + 4 :, size[1] // 2 + 4 :].min() == 255
 
 
 @pytest.mark.parametrize("resize", [with_torch, with_numpy])

@@ -134,6 +134,7 @@ def test_words_of_a_command_line_become_the_keys_types(folder):
         ("sampling__frames_per_segment", "many", ["sampling.frames_per_segment", "many"]),
         ("sampling__size", [448], ["sampling.size"]),
         ("models__m__dtype", "int8", ["models.m.dtype is 'int8'", "bfloat16"]),
+        ("models__m__fit", "crop", ["models.m.fit is 'crop'", "methods.hunt.model", "segments"]),
         ("models__m__path", "no/such/folder", ["models.m.path", "no/such/folder"]),
         ("methods__hunt__saliency", {"metrics": ["lda", "lda"]}, ["saliency.metrics"]),
         (

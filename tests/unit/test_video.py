@@ -23,6 +23,7 @@ from hhvad.errors import VideoError
 from hhvad.files import write_json
 from hhvad.media import decode
 from hhvad.media import probe as video
+from hhvad.media.resize import cropping, with_numpy
 
 RATES = [Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30), Fraction(60)]
 B_FRAMES = {"bf": "3", "b-pyramid": "normal", "g": "24"}
@@ -44,6 +45,23 @@ def sample(path: Path, info: video.Probe, out: Path, **options) -> None:
 def both(info: video.Probe) -> list[video.Probe]:
     """The probe with its own decoder, and with the other one where decord would do too."""
     return [info, replace(info, decoder="pyav")] if info.decoder == "decord" else [info]
+
+
+@pytest.mark.parametrize("spans", [{}, {"spans": [[0, 9], [3, 9]], "picked": [[5], [3]]}])
+def test_frames_can_be_cut_to_their_middle(tmp_path, spans):
+    path = write_numbered(tmp_path / "a.mp4", 9)
+    info = video.probe(path)
+    view = "windows" if spans else "grid"
+    how = {"view": view, "frames_per_segment": 1, "segment_length": 4, "size": (32, 32), **spans}
+    sample(path, info, tmp_path / "cut.h5", fit="crop", **how)
+    found = artifacts.read(tmp_path / "cut.h5", "frames")
+    assert found.provenance["fit"] == "crop"
+    wanted = list(decode.pictures(str(path), info, sorted(found["indices"].ravel().tolist())))
+    cut = cropping(with_numpy)(np.stack(wanted), (32, 32))
+    order = found["indices"].ravel().argsort()
+    np.testing.assert_array_equal(found["frames"][order, 0], cut)
+    sample(path, info, tmp_path / "all.h5", **how)
+    assert "fit" not in artifacts.read(tmp_path / "all.h5", "frames").provenance
 
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{float(rate):.2f}fps")

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoModel,
     AutoTokenizer,
     Blip2Config,
     Blip2ForConditionalGeneration,
     CLIPConfig,
-    CLIPModel,
     InternVLConfig,
     InternVLForConditionalGeneration,
     LlamaConfig,
@@ -22,7 +22,7 @@ from transformers import (
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     MetaClip2Config,
-    MetaClip2Model,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -30,8 +30,12 @@ from transformers import (
     Qwen3ForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Siglip2Config,
+    Siglip2Tokenizer,
     SiglipConfig,
-    SiglipModel,
+    VideoPrismConfig,
+    VideoPrismTokenizer,
+    XCLIPConfig,
 )
 from transformers.utils import logging
 
@@ -255,8 +259,27 @@ def llama(folder: Path, *, tie: bool = False) -> Path:
     return folder
 
 
+def letters(kind: str) -> Siglip2Tokenizer | VideoPrismTokenizer:
+    """The family's own tokenizer, of which each letter is a token."""
+    alphabet = ["\u2581", *"abcdefghijklmnopqrstuvwxyz."]
+    if kind == "videoprism":
+        scored = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
+        return VideoPrismTokenizer(vocab=[*scored, *((one, -1.0) for one in alphabet)], extra_ids=0)
+    known = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *alphabet]
+    words = Siglip2Tokenizer(
+        vocab={token: number for number, token in enumerate(known)},
+        merges=[],
+        padding_side="right",
+        model_input_names=["input_ids"],
+    )
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", 1)]
+    )
+    return words
+
+
 def encoder(folder: Path, kind: str) -> Path:
-    """A CLIP or SigLIP: frames of 16x16, texts of at most 24 tokens that end in <|im_end|>."""
+    """An image-text encoder: frames of 16x16, texts of at most 24 tokens."""
     words = tokenizer([], "")
     words.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A <|im_end|>", special_tokens=[("<|im_end|>", 2)]
@@ -265,13 +288,34 @@ def encoder(folder: Path, kind: str) -> Path:
     side |= {"num_attention_heads": 2}
     text = side | {"vocab_size": len(words), "max_position_embeddings": 24, "eos_token_id": 2}
     vision = side | {"image_size": 16, "patch_size": 8}
-    if kind != "siglip":
-        kinds = {"clip": (CLIPConfig, CLIPModel), "metaclip_2": (MetaClip2Config, MetaClip2Model)}
-        make_config, make_model = kinds[kind]
-        config = make_config(text_config=text, vision_config=vision, projection_dim=24)
-        return save(make_model(config), words, folder, size={"height": 16, "width": 16})
-    config = SiglipConfig(text_config=text | {"projection_size": 32}, vision_config=vision)
-    return save(SiglipModel(config), words, folder, size={"height": 16, "width": 16})
+    config: PretrainedConfig
+    if kind in ("clip", "metaclip_2"):
+        make = {"clip": CLIPConfig, "metaclip_2": MetaClip2Config}[kind]
+        config = make(text_config=text, vision_config=vision, projection_dim=24)
+    elif kind == "xclip":
+        clips = {"num_frames": 4, "mit_hidden_size": 24, "mit_intermediate_size": 48}
+        clips |= {"mit_num_hidden_layers": 1, "mit_num_attention_heads": 2}
+        config = XCLIPConfig(
+            text_config=text,
+            vision_config=vision | clips,
+            projection_dim=24,
+            prompt_layers=1,
+            prompt_num_attention_heads=2,
+        )
+    elif kind == "videoprism":
+        words = letters("videoprism")
+        text |= {"vocab_size": len(words), "pad_token_id": 0}
+        layers = {"num_spatial_layers": 2, "num_temporal_layers": 1, "num_auxiliary_layers": 1}
+        clips = side | {"image_size": 16, "num_frames": 4, "tubelet_size": [1, 8, 8]}
+        config = VideoPrismConfig(text_config=text, vision_config=clips | layers)
+    elif kind == "siglip2":
+        words = letters("siglip2")
+        text |= {"vocab_size": len(words)}
+        patches = side | {"patch_size": 8, "num_patches": 16}
+        config = Siglip2Config(text_config=text | {"projection_size": 32}, vision_config=patches)
+    else:
+        config = SiglipConfig(text_config=text | {"projection_size": 32}, vision_config=vision)
+    return save(AutoModel.from_config(config), words, folder, size={"height": 16, "width": 16})
 
 
 def blip2(folder: Path, text: str = "opt", dtype: str | None = None) -> Path:

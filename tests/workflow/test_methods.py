@@ -167,6 +167,23 @@ def test_sampled_answers_ask_again_and_nothing_else(ran: Study):
     assert rules(ran.planned()) == AFTER_CLEANING
 
 
+def test_an_expected_number_weighs_the_ratings_again(ran: Study):
+    ran.change_method("lavad", answers={"number": "expected"})
+    jobs = ran.planned()
+    assert rules(jobs) == AFTER_SUMMARIES - {"ask_ratings"}
+    assert values(jobs, "question") == {"rating"}
+
+
+def test_an_encoder_that_sees_the_middle_needs_frames_and_vectors_again(ran: Study):
+    ran.change_config(
+        models={"demo-clip": {"path": "demo-clip", "dtype": "float32", "fit": "crop"}}
+    )
+    jobs = ran.planned()
+    embedding = {"sample_grid", "embed_frames", "clean_captions", "score_zero_shot"}
+    assert rules(jobs) == AFTER_CLEANING | embedding
+    assert values(jobs, "size", "sample_grid") == {"56x56-crop"}
+
+
 def test_exact_windows_need_their_own_vectors(ran: Study):
     ran.change_method("lavad", window={"frames": "exact"})
     jobs = ran.planned()

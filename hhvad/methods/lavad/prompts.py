@@ -20,6 +20,8 @@ FORMAT = (
     "Answer only with one of the numbers 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1 "
     "in square brackets."
 )
+# The answers that `answers.number: expected` weighs.
+CHOICES = ("[0]", *(f"[0.{tenth}]" for tenth in range(1, 10)), "[1]")
 RATE = {
     "rate-ucf": Rating(
         "You are a police officer at a surveillance monitor. How much does this event call for "

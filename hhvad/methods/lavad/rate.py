@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hhvad.errors import DataError
-from hhvad.methods.lavad.prompts import Rating
+from hhvad.methods.lavad.prompts import CHOICES, Rating
 from hhvad.methods.lavad.summarise import Message
 
-# The answers whose probabilities the read-out `expected` weighs.
-CHOICES = ("[0]", *(f"[0.{tenth}]" for tenth in range(1, 10)), "[1]")
 _NUMBER = re.compile(r"\[(\d+(?:\.\d+)?)\]")
 
 
@@ -68,16 +66,17 @@ def rate_windows(numbers: Sequence[float | None], where: str) -> Ratings:
     return Ratings(scores, ~known)
 
 
-def expected_number(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+def expected_numbers(logits: NDArray[np.floating], where: str) -> NDArray[np.float64]:
     """The expected number of each window from the logits [C, 11] of the CHOICES as answers.
 
-    A logit is the sum of log probabilities of an answer's tokens. Raises DataError unless each
-    window has eleven finite ones.
+    A logit is the sum of log probabilities of an answer's tokens.
+    where: the video, opens the message of the DataError that is raised unless each window has
+    eleven finite ones.
     """
     if logits.ndim != 2 or logits.shape[1] != len(CHOICES) or not np.isfinite(logits).all():
         raise DataError(
-            f"logits of the answers have shape {logits.shape} or are not finite; "
-            f"[windows, {len(CHOICES)}] finite numbers are needed"
+            f"{where}: log-probabilities of the numbers have shape {list(logits.shape)} or are not "
+            f"finite; {len(CHOICES)} finite ones per window are needed: take another dtype or LLM"
         )
     weights = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     numbers = np.arange(len(CHOICES)) / (len(CHOICES) - 1)

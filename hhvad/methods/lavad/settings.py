@@ -88,6 +88,11 @@ class Answers(Section):
         0.9, description="Sampling draws from the likeliest tokens of this probability together."
     )
     seed: Seed = Field(1, description="Of sampling; with it, the same bytes come again.")
+    number: Literal["written", "expected"] = Field(
+        "written",
+        description="How a summary gets its number: the LLM writes it, or it is the mean of 0, "
+        "0.1, ..., 1, weighed by how likely each is as the LLM's answer.",
+    )
 
 
 class Lavad(Method):

@@ -1,4 +1,4 @@
-"""Task `complete`: chat messages to text, greedily or sampled."""
+"""Task `complete`: chat messages to text, greedily or sampled, or to one of given answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A file of requests ({id, messages} a line, schema `requests`) and where the answers go."""
+    """A file of requests ({id, messages} a line, schema `requests`) and where the answers go.
+
+    choices: the model weighs these answers instead of writing one.
+    """
 
     requests: str
     out: str
@@ -25,6 +28,7 @@ class Request:
     temperature: float  # 0: the likeliest token, always
     top_p: float
     seed: int
+    choices: tuple[str, ...]
     batch_size: int
     model_name: str
     revision: str | None
@@ -65,46 +69,63 @@ class Complete:
         """Nothing is kept."""
         return False
 
-    def kept(self, model: Any, job: Job, report: Report) -> list[Answer] | None:
+    def kept(self, model: Any, job: Job, report: Report) -> list[dict[str, Any]] | None:
         """Nothing is kept."""
         return None
 
-    def compute(self, model: Any, job: Job, report: Report) -> list[Answer]:
-        """An answer a request."""
+    def compute(self, model: Any, job: Job, report: Report) -> list[dict[str, Any]]:
+        """Per request its answer, tokens, and whether the limit cut it.
+
+        With choices, the answer is the likeliest, and `logprobs` are those of each choice.
+        """
+        asked = job.request
+        conversations = [row["messages"] for row in job.rows]
+
+        def progress(done: int, total: int) -> None:
+            report({"event": "progress", "done": done, "total": total})
+
+        if asked.choices:
+            check_can(model, "choose")
+            found = model.choose(
+                conversations, asked.choices, batch_size=asked.batch_size, progress=progress
+            )
+            return [
+                {"answer": asked.choices[row.argmax()], "tokens": 0, "cut": False}
+                | {"logprobs": row.tolist()}
+                for row in found
+            ]
         check_can(model, "complete")
         answers: list[Answer] = model.complete(
-            [row["messages"] for row in job.rows],
-            max_tokens=job.request.max_tokens,
+            conversations,
+            max_tokens=asked.max_tokens,
             sampling=_sampling(job),
-            batch_size=job.request.batch_size,
-            progress=lambda done, total: report(
-                {"event": "progress", "done": done, "total": total}
-            ),
+            batch_size=asked.batch_size,
+            progress=progress,
         )
-        return answers
+        return [{"answer": one.text, "tokens": one.tokens, "cut": one.cut} for one in answers]
 
-    def write(self, model: Any, job: Job, result: list[Answer]) -> Message:
+    def write(self, model: Any, job: Job, result: list[dict[str, Any]]) -> Message:
         """Write the answers with all that they were made from."""
         from hhvad.artifacts import texts
         from hhvad.files import digest
 
         asked, info = job.request, model.info
+        how: dict[str, Any] = {
+            "max_tokens": asked.max_tokens,
+            "temperature": asked.temperature,
+            "top_p": asked.top_p,
+            "seed": asked.seed,
+        }
         provenance = {
             "requests": digest([job.provenance, job.rows]),
             "made_from": job.provenance,
             "model": asked.model_name,
             "revision": asked.revision,
             **made_by(info),
-            "max_tokens": asked.max_tokens,
-            "temperature": asked.temperature,
-            "top_p": asked.top_p,
-            "seed": asked.seed,
+            **({"choices": list(asked.choices)} if asked.choices else how),
             "batch_size": asked.batch_size,
         }
-        rows = [
-            {"id": row["id"], "answer": answer.text, "tokens": answer.tokens, "cut": answer.cut}
-            for row, answer in zip(job.rows, result, strict=True)
-        ]
+        rows = [{"id": row["id"], **said} for row, said in zip(job.rows, result, strict=True)]
         texts.write(Path(asked.out), "answers", rows, provenance)
         return {"segments": len(rows)}
 
