@@ -113,11 +113,11 @@ def require_same_online(fitted: Artifact, features: Artifact) -> None:
 
 def summary(path: str | Path) -> list[tuple[str, str]]:
     """A detector as lines of (name, value) for people."""
-    from hhvad.localization.locator import shortest_event
+    from hhvad.localization.locator import causal_delay, shortest_event
 
     detector = Detector.read(path)
     info, locator = detector.provenance, detector.locator
-    shortest = shortest_event(locator.sigma, locator.tau, locator.border)
+    shortest = shortest_event(locator.sigma, locator.tau, locator.border, locator.causal)
     found = f"{shortest} segments" if shortest else "none: no event can be found"
     budget = locator.budget
     rows = [
@@ -128,6 +128,7 @@ def summary(path: str | Path) -> list[tuple[str, str]]:
         ("experts", " ".join(str(head) for head in detector.experts)),
         ("scorer", str(info.get("kind", ""))),
         ("locator", f"sigma {locator.sigma} segments, tau {locator.tau}"),
+        ("causal", f"yes, {causal_delay(locator.sigma):.1f} segments late" * locator.causal),
         ("shortest event", found),
         ("calibrated", _origin(locator)),
         *(("camera", f"{name}: {text}") for name, text in (budget.lines() if budget else ())),
