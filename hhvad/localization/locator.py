@@ -2,7 +2,7 @@
 
 sigma counts segments. The official code pads with zeros (`border="zero"`), which pulls the scores
 at both ends of a video down; `"renormalise"` divides by the part of the kernel that lies inside.
-The paper smooths over past and future. Causal smoothing knows the past alone, as a live camera does.
+The paper smooths over past and future; causal smoothing knows the past alone, as a camera does.
 """
 
 from __future__ import annotations
