@@ -23,7 +23,7 @@ from hhvad.on_event import Command
 
 LONGEST = 1000  # changes that wait for an output
 TIMEOUT = 10.0  # seconds for one request
-SLOWEST = 60.0  # seconds between two tries
+FIRST, SLOWEST = 1.0, 60.0  # seconds to the second try, and at most between two
 
 Send = Callable[[bytes], None]  # a line of JSON with its end; raises OSError where it fails
 
@@ -46,7 +46,7 @@ class Output:
         self._send, self._events, self._file, self._report = send, events, told, report
         self._told = 0
         self._given_up = 0
-        self._stop = False
+        self._stop = self._is_more = False
         self._changed = threading.Condition()
         if not told.exists():
             write_text(told, f"{events.stat().st_size if events.exists() else 0}\n")
@@ -57,11 +57,13 @@ class Output:
     def wake(self) -> None:
         """There is more to tell."""
         with self._changed:
+            self._is_more = True
             self._changed.notify()
 
     def finish(self, seconds: float) -> int:
         """Give it so many seconds to tell all, then end it; how many changes are left untold."""
         end = time.monotonic() + seconds
+        self.wake()
         while self._thread.is_alive() and self._waiting() and time.monotonic() < end:
             time.sleep(0.05)
         with self._changed:
@@ -119,7 +121,7 @@ class Output:
                 f"hhvad: note: {self.name}: {error.strerror or error}; trying again",
                 file=sys.stderr,
             )
-        pause = min(max(1.0, 2 * pause), SLOWEST)
+        pause = min(max(FIRST, 2 * pause), SLOWEST)
         self._wait(pause, woken=False)
         return pause
 
@@ -127,8 +129,10 @@ class Output:
         end = time.monotonic() + seconds
         with self._changed:
             while not self._stop and (left := end - time.monotonic()) > 0:
-                if self._changed.wait(left) and woken:
-                    return
+                if woken and self._is_more:
+                    break
+                self._changed.wait(left)
+            self._is_more = False
 
     def _pass(self, line: bytes) -> None:
         self._at += len(line)
