@@ -1,13 +1,8 @@
-"""hhvad watch with the demo's model: scores of a stream in files, outputs, kill -9."""
+"""hhvad watch with the demo's model: the scores of a stream in files are those of the whole."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -100,50 +95,6 @@ def test_a_stream_in_files_has_the_scores_and_events_of_the_whole(
     assert len(read_tsv(day / "videos.tsv")) == 3
     assert main(["watch", str(live), "--once", *HOW]) == 0  # there is nothing new
     assert capsys.readouterr().out == ""
-
-
-def test_a_watcher_that_is_killed_goes_on(stream, tmp_path):
-    """kill -9 takes watcher and model at once: they are one process."""
-    _, live = stream
-    folder = tmp_path / "live"
-    (folder / "door").mkdir(parents=True)
-    recordings = sorted((live / "door").iterdir())
-    command = [sys.executable, "-m", "hhvad", "watch", str(folder), *HOW, "--max-behind", "9999"]
-
-    def put(number: int) -> None:
-        target = folder / "door" / recordings[number].name
-        part = target.with_suffix(".part")
-        part.write_bytes(recordings[number].read_bytes())
-        part.rename(target)
-
-    def judged() -> list[dict]:
-        journal = folder / ".watch/journal.jsonl"
-        text = journal.read_bytes() if journal.exists() else b""
-        lines = [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
-        return [line for line in lines if "scores" in line]
-
-    def wait_for(files: int) -> None:
-        end = time.monotonic() + 120
-        while sum(line["over"] for line in judged()) < files:
-            assert time.monotonic() < end
-            time.sleep(0.02)
-
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    put(0)
-    wait_for(1)
-    put(1)
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    put(2)
-    wait_for(3)
-    run.send_signal(signal.SIGTERM)
-    assert "segments" in run.communicate(timeout=60)[1]
-    assert run.returncode == 0
-    names = [(line["file"], len(line["scores"])) for line in judged()]
-    assert sum(count for _, count in names) == 6  # each segment once
-    assert main(["watch", str(folder), "--once", *HOW]) == 0
-    assert len(judged()) == len(names)
 
 
 @pytest.mark.parametrize(
