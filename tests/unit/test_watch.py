@@ -258,6 +258,24 @@ def test_a_restart_goes_on_inside_a_recording(tmp_path):
     assert len(spans(events(tmp_path))) == 3
 
 
+def test_a_recording_that_is_gone_after_a_restart_takes_nothing_from_the_next(tmp_path):
+    path = put(tmp_path, name_at("door", 0), [0.9] * 12)
+    calls = []
+
+    def dying(frames: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+        calls.append(len(frames))
+        if len(calls) == 2:
+            raise RuntimeError("the model is gone")
+        return judge(frames, seconds)
+
+    with pytest.raises(RuntimeError, match="the model is gone"):
+        watch(tmp_path, judge=dying)
+    path.unlink()
+    put(tmp_path, name_at("door", 12), [0.9] * 6)
+    assert watch(tmp_path).metrics.camera("door").segments == 6
+    assert [one[1] for one in spans(events(tmp_path))] == [at(0), at(12)]
+
+
 def test_another_detector_starts_anew(tmp_path):
     put(tmp_path, name_at("door", 0), [0.9] * 4)
     first = Watcher(

@@ -58,18 +58,25 @@ class Dropped:
 class Reader:
     """The recordings of one camera, as pieces.
 
-    open: probes a recording and starts to decode it. skip: how many segments of the first one are
-    judged already. max_behind: when the newest recording that waits started so many seconds after
-    the oldest, the oldest is dropped; None drops none. wake: set for each new piece.
+    open: probes a recording and starts to decode it. begun, skip: the name of a recording of
+    which so many segments are judged already. max_behind: when the newest recording that waits
+    started so many seconds after the oldest, the oldest is dropped; None drops none. wake: set for
+    each new piece.
     """
 
     def __init__(
-        self, open: Open, *, max_behind: float | None, wake: threading.Event, skip: int = 0
+        self,
+        open: Open,
+        *,
+        max_behind: float | None,
+        wake: threading.Event,
+        begun: str = "",
+        skip: int = 0,
     ) -> None:
         self._open = open
         self._max_behind = max_behind
         self._wake = wake
-        self._skip = skip
+        self._begun, self._skip = begun, skip
         self._todo: deque[Clip] = deque()
         self._changed = threading.Condition()
         self._pieces: queue.Queue[Piece | Failed | Dropped | BaseException] = queue.Queue(AHEAD)
@@ -151,7 +158,7 @@ class Reader:
     def _read(self, clip: Clip) -> Iterator[Piece]:
         """A recording's pieces; the last one only when all of it has decoded without a fault."""
         info, coming = self._open(clip)
-        skip, self._skip = self._skip, 0
+        skip = self._skip if clip.name == self._begun else 0
         held: Piece | None = None
         for number, frames in enumerate(coming.frames):
             if number < skip:

@@ -145,7 +145,8 @@ class Watcher:
             if line["over"]:
                 self._folder.know(line["file"])
         for name, state in states.items():
-            camera = self._camera(name, skip=len(state.scores) if is_same else 0)
+            begun = (state.name, len(state.scores)) if is_same else ("", 0)
+            camera = self._camera(name, *begun)
             camera.life.restore(state.life)
             if is_same:
                 camera.name, camera.scores, camera.smoothed = (
@@ -193,13 +194,14 @@ class Watcher:
             camera.reader.join()
         self._files.close()
 
-    def _camera(self, name: str, skip: int = 0) -> Camera:
-        """A camera; one that is new starts to read, behind `skip` segments."""
+    def _camera(self, name: str, begun: str = "", skip: int = 0) -> Camera:
+        """A camera; one that is new starts to read. begun and skip are as in Reader."""
         if name not in self._cameras:
             reader = Reader(
                 self._open,
                 max_behind=None if self._settings.once else self._settings.max_behind,
                 wake=self._wake,
+                begun=begun,
                 skip=skip,
             )
             self._cameras[name] = Camera(Life(name, self._locator), reader)
