@@ -18,22 +18,47 @@ from hhvad.study import Study
 TIMEOUT = 60.0  # seconds for one call
 
 
-class OnEvent:
-    """Runs a command for each event that it has not been run for.
+class Command:
+    """A command that gets an event on its standard input.
 
-    command: its words are split as a shell does, and run without one.  told: the file of the ids
-    for which the command ended well, one per line; it lasts over restarts. An event for which the
-    command failed is tried again when this is made anew.
-    Raises ConfigError where the command cannot be split or found.
+    Its words are split as a shell does, and run without one. Raises ConfigError where the command
+    cannot be split or found.
     """
 
-    def __init__(self, command: str, told: Path) -> None:
+    def __init__(self, command: str) -> None:
         try:
             self.words = shlex.split(command)
         except ValueError as error:
             raise ConfigError(f"--on-event {command!r}: {error}") from None
         if not self.words or shutil.which(self.words[0]) is None:
             raise ConfigError(f"--on-event {command!r}: there is no such program")
+
+    def run(self, line: bytes, stdout: int | None = None) -> str:
+        """Run it once, with a line of JSON; what went wrong, '' for nothing.
+
+        stdout: the open file that its standard output goes to, by default ours.
+        """
+        try:
+            done = subprocess.run(
+                self.words, input=line, stdout=stdout, timeout=TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"was ended after {TIMEOUT:.0f} s"
+        except OSError as error:
+            return f"cannot be run: {error.strerror}"
+        return f"ended with status {done.returncode}" if done.returncode else ""
+
+
+class OnEvent:
+    """Runs a command for each event that it has not been run for.
+
+    told: the file of the ids for which the command ended well, one per line; it lasts over
+    restarts. An event for which the command failed is tried again when this is made anew.
+    Raises ConfigError as `Command` does.
+    """
+
+    def __init__(self, command: str, told: Path) -> None:
+        self.command = Command(command)
         self.told = told
         self.failed = 0
         self._seen = set(told.read_text(encoding="utf-8").split()) if told.exists() else set()
@@ -49,19 +74,10 @@ class OnEvent:
             return
         self._seen.add(name)
         line = json.dumps({"id": name, **event}, ensure_ascii=True) + "\n"
-        try:
-            code = subprocess.run(
-                self.words, input=line.encode(), timeout=TIMEOUT, check=False
-            ).returncode
-            problem = f"ended with status {code}" if code else ""
-        except subprocess.TimeoutExpired:
-            problem = f"was ended after {TIMEOUT:.0f} s"
-        except OSError as error:
-            problem = f"cannot be run: {error.strerror}"
-        if problem:
+        if problem := self.command.run(line.encode()):
             self.failed += 1
             print(
-                f"hhvad: note: --on-event {self.words[0]} {problem} for {event['video']}, "
+                f"hhvad: note: --on-event {self.command.words[0]} {problem} for {event['video']}, "
                 f"{event['start_seconds']:.1f} s",
                 file=sys.stderr,
             )

@@ -535,7 +535,7 @@ class Study:
             for name in calibrated:
                 settings = self.methods[name].locator
                 fixed, length = settings.fallback, self.segment_length(name)
-                shortest = shortest_event(fixed.sigma, fixed.tau, settings.border)
+                shortest = shortest_event(fixed.sigma, fixed.tau, settings.border, settings.causal)
                 found = f"{shortest} segments, {shortest * length} frames" if shortest else "none"
                 yield (
                     f"{self.config.videos} has no validation events: method {name} smooths with "

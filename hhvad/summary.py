@@ -111,7 +111,9 @@ def _events(study: Study, method: str) -> Iterator[Table | Text]:
     path = study.results / f"locator/{method}.json"
     if path.is_file():
         settings = locator_file.read(path)
-        shortest = locator.shortest_event(settings.sigma, settings.tau, settings.border)
+        shortest = locator.shortest_event(
+            settings.sigma, settings.tau, settings.border, settings.causal
+        )
         frames = (shortest or 0) * study.config.sampling.segment_length
         if settings.budget is not None:
             yield Text(f"Thresholds of {method}: {settings.how}")

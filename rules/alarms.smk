@@ -30,6 +30,7 @@ rule calibrate_budget:
         border=lambda wildcards: locator_of(wildcards).border,
         passes=lambda wildcards: locator_of(wildcards).passes,
         tail=lambda wildcards: locator_of(wildcards).tail,
+        causal=lambda wildcards: "yes" if locator_of(wildcards).causal else "no",
         sigma=lambda wildcards: locator_of(wildcards).fallback.sigma,
         tau=lambda wildcards: locator_of(wildcards).fallback.tau,
     shell:
@@ -45,6 +46,7 @@ rule calibrate_budget:
         " --border {params.border}"
         " --passes {params.passes}"
         " --tail {params.tail}"
+        " --causal {params.causal}"
         " --sigma {params.sigma}"
         " --tau {params.tau}"
         " --out {output:q} > {log:q} 2>&1"

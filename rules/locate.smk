@@ -31,6 +31,7 @@ rule calibrate_locator:
         tau=lambda wildcards: locator_of(wildcards).fallback.tau,
         passes=lambda wildcards: locator_of(wildcards).passes,
         tail=lambda wildcards: locator_of(wildcards).tail,
+        causal=lambda wildcards: "yes" if locator_of(wildcards).causal else "no",
         calibrate=lambda wildcards: "yes" if locator_of(wildcards).calibrate else "no",
     shell:
         "hhvad calibrate-locator"
@@ -44,6 +45,7 @@ rule calibrate_locator:
         " --tau {params.tau}"
         " --passes {params.passes}"
         " --tail {params.tail}"
+        " --causal {params.causal}"
         " --calibrate {params.calibrate}"
         " --out {output:q} 2> {log:q}"
 

@@ -40,6 +40,7 @@ STAGES = (
     "demo",
     "run",
     "detect",
+    "watch",
     "start",
 )
 

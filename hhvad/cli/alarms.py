@@ -44,6 +44,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--border", choices=("renormalise", "zero"), default="renormalise")
     p.add_argument("--passes", type=int, default=1, help="smoothings before measuring")
     p.add_argument("--tail", choices=("keep", "drop"), default="keep")
+    p.add_argument("--causal", choices=("yes", "no"), default="no", help="smooth by the past alone")
     p.add_argument("--sigma", type=float, default=0.5, help="smoothing in segments, default 0.5")
     p.add_argument("--tau", type=float, default=0.5, help="without a window; default 0.5")
     p.add_argument("--out", metavar="JSON", help="write the locator")
@@ -102,6 +103,7 @@ def _calibrate_budget(arguments: Namespace) -> None:
         arguments.border,
         passes=arguments.passes,
         tail=arguments.tail,
+        causal=arguments.causal == "yes",
     )
     reference: dict[str, list[tuple[tuple[str, str], Footage]]] = {}
     for camera, order, footage in _reference(arguments, smoothing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hhvad.artifacts.probe import Probe
-    from hhvad.methods.headhunt.detector import Detector
+    from hhvad.methods.headhunt.detector import Coming, Detector
     from hhvad.records import Video
 
 METHOD = "detect"  # the name under which files and page show the detector
@@ -37,6 +37,25 @@ def add_commands(commands: Any) -> None:
         "look at. The scores are those of the workflow.",
     )
     p.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    add_detector(p)
+    p.add_argument(
+        "--camera",
+        metavar="ID",
+        help="whose threshold and mask apply, where the detector has some per camera",
+    )
+    p.add_argument(
+        "--causal",
+        action="store_true",
+        help="smooth scores by their past alone, as `hhvad watch` does",
+    )
+    add_on_damage(p)
+    p.add_argument("--on-event", metavar="CMD", help=ON_EVENT)
+    p.add_argument("--out", type=Path, default=Path("detected"), metavar="DIR")
+    p.set_defaults(run=_detect)
+
+
+def add_detector(p: Any) -> None:
+    """Add the flags that name a detector, its model, and what it runs on."""
     p.add_argument(
         "--detector",
         default="demo",
@@ -48,20 +67,11 @@ def add_commands(commands: Any) -> None:
         metavar="PATH",
         help="its checkpoint: a folder or hub id (default: the demo's, if that made the detector)",
     )
-    p.add_argument(
-        "--camera",
-        metavar="ID",
-        help="whose threshold and mask apply, where the detector has some per camera",
-    )
     p.add_argument("--device", default="auto", help="auto (default), cpu, cuda:0")
     p.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads (default 2)")
     p.add_argument(
         "--timeout", type=float, default=3600.0, metavar="SECONDS", help="to decode one video"
     )
-    add_on_damage(p)
-    p.add_argument("--on-event", metavar="CMD", help=ON_EVENT)
-    p.add_argument("--out", type=Path, default=Path("detected"), metavar="DIR")
-    p.set_defaults(run=_detect)
 
 
 def _detect(arguments: Namespace) -> None:
@@ -71,9 +81,10 @@ def _detect(arguments: Namespace) -> None:
     from hhvad.sheet import COLUMNS
     from hhvad.viewer.page import build
 
-    demo = Path(__file__).parents[1] / "demo/detector.h5"
-    path = demo if arguments.detector == "demo" else Path(arguments.detector)
+    path = detector_file(arguments.detector)
     detector = Detector.read(path)
+    if arguments.causal:
+        detector = made_causal(detector)
     _note_camera(detector, arguments.camera)
     out: Path = arguments.out
     hook = None
@@ -81,7 +92,7 @@ def _detect(arguments: Namespace) -> None:
         from hhvad.on_event import OnEvent
 
         hook = OnEvent(arguments.on_event, out / "told.txt")
-    engine = _engine(arguments, path, detector)
+    engine = load_engine(arguments, path, detector)
     write_json(out / f"locator/{METHOD}.json", detector.locator.to_json())
     judged: list[Video] = []
     failed: list[VideoError] = []
@@ -126,6 +137,23 @@ def _detect(arguments: Namespace) -> None:
         raise VideoError(f"{len(failed)} of {len(arguments.files)} files could not be judged")
 
 
+def detector_file(name: str) -> Path:
+    """The file of --detector."""
+    demo = Path(__file__).parents[1] / "demo/detector.h5"
+    return demo if name == "demo" else Path(name)
+
+
+def made_causal(detector: Detector) -> Detector:
+    """The same detector with causal smoothing; a note where its threshold was made for another."""
+    if not detector.locator.causal:
+        print(
+            "note: detector: its threshold was calibrated on scores that are smoothed over past "
+            "and future; `locator: {causal: true}` calibrates one for the past alone",
+            file=sys.stderr,
+        )
+    return replace(detector, locator=replace(detector.locator, causal=True))
+
+
 def _note_camera(detector: Detector, camera: str | None) -> None:
     """Say what the detector does not know of a camera."""
     budget, notes = detector.locator.budget, []
@@ -139,7 +167,7 @@ def _note_camera(detector: Detector, camera: str | None) -> None:
         print(f"note: detector: {note}", file=sys.stderr)
 
 
-def _engine(arguments: Namespace, path: Path, detector: Detector) -> Any:
+def load_engine(arguments: Namespace, path: Path, detector: Detector) -> Any:
     """The detector's model, loaded. Raises ConfigError where it is another than the detector's."""
     from hhvad import checkpoint
     from hhvad.errors import ConfigError
@@ -196,16 +224,16 @@ def _judge(
     from hhvad.artifacts import scores
     from hhvad.cli.locate import localize_events
     from hhvad.files import write_json, write_text
-    from hhvad.media import samplers
     from hhvad.media.probe import probe, sample_thumbnails
 
     out, name = arguments.out, video.video
     info = probe(video.path, arguments.timeout, arguments.on_damage)
     write_json(out / f"probe/{name}.json", info.to_json(name))
-    values = _scores(video, info, detector, engine, arguments)
-    cuts = samplers.segments(info.frames, detector.sampling["segment_length"])
-    bounds = samplers.undamaged(cuts, info.damaged)
-    scores.write(out / f"scores/{METHOD}/{name}.tsv", bounds, values)
+    coming = detector.stream(
+        video.path, info, arguments.camera, threads=arguments.threads, timeout=arguments.timeout
+    )
+    values = _scores(coming, detector, engine)
+    scores.write(out / f"scores/{METHOD}/{name}.tsv", coming.bounds, values)
     paths = {
         "scores": out / f"scores/{METHOD}/{name}.tsv",
         "locator": out / f"locator/{METHOD}.json",
@@ -229,49 +257,22 @@ def _judge(
     return events
 
 
-def _scores(
-    video: Video, info: Probe, detector: Detector, engine: Any, arguments: Namespace
-) -> NDArray[np.float64]:
+def _scores(coming: Coming, detector: Detector, engine: Any) -> NDArray[np.float64]:
     """The scores [T] of a video's segments; frames are held a chunk at a time."""
     import numpy as np
 
-    from hhvad.media import samplers
-    from hhvad.media.probe import stream_segments
-
-    sampling = detector.sampling
-    shape = (sampling["frames_per_segment"], *sampling["size"], 3)
-    coming = stream_segments(
-        video.path,
-        info,
-        frames_per_segment=shape[0],
-        segment_length=sampling["segment_length"],
-        size=sampling["size"],
-        threads=arguments.threads,
-        timeout=arguments.timeout,
-        mask=detector.masks.get(arguments.camera, ()),
-    )
-    segments, indices = samplers.plan(
-        info.frames, "segments", shape[0], sampling["segment_length"], info.damaged
-    )
-    seconds = info.times.in_segments(indices, segments)
-    done = 0
     found: list[NDArray[np.float64]] = []
     chunk: list[NDArray[np.uint8]] = []
+    done = 0
 
     def judge() -> None:
         nonlocal done
-        features = engine.capture(
-            np.stack(chunk),
-            [detector.prompt_text],
-            system=detector.system,
-            heads=list(detector.experts),
-            seconds=seconds[done : done + len(chunk)],
-        )
+        seconds = coming.seconds[done : done + len(chunk)]
+        found.append(detector.judge(engine, np.stack(chunk), seconds))
         done += len(chunk)
-        found.append(detector.score(features[0]))
         chunk.clear()
 
-    for frames in coming:
+    for frames in coming.frames:
         chunk.append(frames)
         if (len(chunk) + 1) * frames.nbytes > CHUNK:
             judge()

@@ -45,6 +45,9 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--border", choices=("renormalise", "zero"), required=True)
     p.add_argument("--passes", type=int, required=True, help="smoothings before measuring")
     p.add_argument("--tail", choices=("keep", "drop"), required=True, help="a shorter last segment")
+    p.add_argument(
+        "--causal", choices=("yes", "no"), required=True, help="smooth by the past alone"
+    )
     p.add_argument("--calibrate", choices=("yes", "no"), required=True, help="no: as given")
     p.add_argument("--sigma", type=float, required=True, help="where nothing calibrates it")
     p.add_argument("--tau", type=float, required=True, help="where nothing calibrates it")
@@ -100,6 +103,7 @@ def _calibrate_locator(arguments: Namespace) -> None:
         how="fixed values",
         passes=arguments.passes,
         tail=arguments.tail,
+        causal=arguments.causal == "yes",
     )
     values, labels, bounds = [], [], []
     for path, info, text in zip(arguments.scores, arguments.probes, arguments.events, strict=True):
@@ -127,6 +131,7 @@ def _calibrate_locator(arguments: Namespace) -> None:
                 thresholds=taus,
                 border=arguments.border,
                 segments=bounds,
+                causal=given.causal,
             )
         except locator.NothingFoundError as error:
             word, why = "warning", str(error)

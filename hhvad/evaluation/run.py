@@ -45,7 +45,7 @@ def report(
     Raises ArtifactError, AnnotationError or SheetError, which name the file or row at fault.
     """
     labelled = [video for video in videos if video.label is not None]
-    shortest = shortest_event(locator.sigma, locator.tau, locator.border)
+    shortest = shortest_event(locator.sigma, locator.tau, locator.border, locator.causal)
     fixed = (
         f"tau {locator.tau} is a fixed value, not calibrated on validation events; the shortest "
         f"run of certain segments that it finds is {shortest or 'none'}"

@@ -2,11 +2,12 @@
 
 sigma counts segments. The official code pads with zeros (`border="zero"`), which pulls the scores
 at both ends of a video down; `"renormalise"` divides by the part of the kernel that lies inside.
+The paper smooths over past and future; causal smoothing knows the past alone, as a camera does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -47,16 +48,66 @@ def smooth(scores: ArrayLike, sigma: float, border: str = "renormalise") -> Floa
     scores, a sigma that is not positive, an unknown border.
     """
     values = _checked(scores)
-    if not (np.isfinite(sigma) and sigma > 0):
-        raise DataError(f"sigma is {sigma}; it must be greater than 0")
-    if border not in BORDERS:
-        raise DataError(f"border is {border!r}; it is one of {', '.join(BORDERS)}")
+    _check_smoothing(sigma, border)
     if len(values) <= 1:
         return values.copy()
     smoothed = _convolve(values, _kernel(len(values), sigma))
     if border == "renormalise":
         smoothed /= _kernel_inside(len(values), sigma)
     return smoothed
+
+
+def smooth_causal(
+    scores: ArrayLike, sigma: float, border: str = "renormalise", past: ArrayLike = ()
+) -> Floats:
+    """Smoothing by the past alone: scores [T] -> [T], each a mean of itself and those before it.
+
+    The weights are those of `smooth` from its middle on, `reach(sigma)` of them behind the first,
+    however long the video is. past [P]: the scores before the first one, in order; the last
+    `reach(sigma)` of them are all that counts. So a video that is cut anywhere has exactly the
+    scores of the whole. Raises DataError as `smooth`.
+    """
+    values, before = _checked(scores), _checked(past)
+    _check_smoothing(sigma, border)
+    if not len(values):
+        return values.copy()
+    weights = _weights(reach(sigma), sigma)
+    before = before[-len(weights) + 1 :]
+    joined = np.concatenate([before, values])
+    smoothed = np.zeros(len(values))
+    inside = np.zeros(len(values))
+    # One weight after the other, so that a sum does not depend on where the video is cut.
+    for back, weight in enumerate(weights.tolist()):
+        first = max(back - len(before), 0)  # the first score that has one so far back
+        if first >= len(values):
+            break
+        start = len(before) + first - back
+        smoothed[first:] += weight * joined[start : start + len(values) - first]
+        inside[first:] += weight
+    return smoothed / (inside if border == "renormalise" else weights.sum())
+
+
+def reach(sigma: float) -> int:
+    """How many scores before the present one causal smoothing takes."""
+    return max(3, int(6 * sigma) + 1) // 2
+
+
+def causal_delay(sigma: float) -> float:
+    """By how many segments causal smoothing is late: how far back its weights lie on average."""
+    weights = _weights(reach(sigma), sigma)
+    return float(weights @ np.arange(len(weights)) / weights.sum())
+
+
+def _weights(count: int, sigma: float) -> Floats:
+    """Gaussian weights of the present score and of `count` before it."""
+    return np.exp(-(np.arange(count + 1.0) ** 2) / (2 * sigma**2))
+
+
+def _check_smoothing(sigma: float, border: str) -> None:
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise DataError(f"sigma is {sigma}; it must be greater than 0")
+    if border not in BORDERS:
+        raise DataError(f"border is {border!r}; it is one of {', '.join(BORDERS)}")
 
 
 @lru_cache(maxsize=1024)
@@ -93,6 +144,7 @@ def calibrate(
     thresholds: Sequence[float] | None = None,
     border: str = "renormalise",
     segments: Sequence[ArrayLike] | None = None,
+    causal: bool = False,
 ) -> Calibration:
     """The (sigma, tau) of largest F1 on annotated videos; of equals the first in grid order.
 
@@ -103,7 +155,8 @@ def calibrate(
     For each sigma, the scores are dropped once into the bins between thresholds; cumulative counts
     then give the F1 of every threshold. thresholds None is exact: for each sigma, one threshold
     between every two neighbouring smoothed values and one below them all, so that F1 is never 0.
-    segments: the frames [T, 2] of each score; smoothing restarts after a gap between them. Raises
+    segments: the frames [T, 2] of each score; smoothing restarts after a gap between them. causal:
+    scores are smoothed by `smooth_causal`. Raises
     NothingFoundError where F1 is 0 for every given threshold, DataError for shapes that do not fit,
     an empty grid, or where no frame is positive: F1 says nothing.
     """
@@ -122,7 +175,7 @@ def calibrate(
         raise DataError("no frame of the validation videos is anomalous: nothing to calibrate on")
     best: Calibration | None = None
     for sigma in sigmas:
-        smoothed = np.concatenate([smooth(one, sigma, border) for one in values])
+        smoothed = np.concatenate([_smoother(causal)(one, sigma, border) for one in values])
         taus = _every_threshold(smoothed) if grid is None else grid
         ascending = np.sort(taus)
         rank = np.searchsorted(ascending, taus)
@@ -158,16 +211,22 @@ def _parts(values: Floats, segments: ArrayLike) -> list[Floats]:
     return np.split(values, np.flatnonzero(bounds[1:, 0] != bounds[:-1, 1]) + 1)
 
 
-def shortest_event(sigma: float, tau: float, border: str = "renormalise") -> int | None:
+def _smoother(causal: bool) -> Callable[[ArrayLike, float, str], Floats]:
+    return smooth_causal if causal else smooth
+
+
+def shortest_event(
+    sigma: float, tau: float, border: str = "renormalise", causal: bool = False
+) -> int | None:
     """The shortest run of certain segments (1 among zeros, far from both ends) that is found.
 
     None where no run is: tau is 1 or more.
     """
-    reach = int(6 * sigma) + 3  # more than the kernel has taps
-    for run in range(1, reach + 1):
-        scores = np.zeros(2 * reach + run)
-        scores[reach : reach + run] = 1
-        if smooth(scores, sigma, border).max() > tau and tau < 1:
+    around = int(6 * sigma) + 3  # more than the kernel has taps
+    for run in range(1, around + 1):
+        scores = np.zeros(2 * around + run)
+        scores[around : around + run] = 1
+        if _smoother(causal)(scores, sigma, border).max() > tau and tau < 1:
             return run
     return None
 
@@ -181,6 +240,7 @@ class Locator:
     the first one out of everything (its smoothed score is 0). how says where sigma and tau come
     from; f1 is that of the validation videos, None where it was not calibrated. budget: the
     thresholds of cameras where they follow from a budget of alarms; tau is then the pooled one.
+    causal: scores are smoothed by their past alone.
     """
 
     sigma: float
@@ -192,14 +252,12 @@ class Locator:
     passes: int = 1
     tail: str = "keep"
     budget: Thresholds | None = None
+    causal: bool = False
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.sigma) and self.sigma > 0):
-            raise DataError(f"sigma is {self.sigma}; it must be greater than 0")
+        _check_smoothing(self.sigma, self.border)
         if not np.isfinite(self.tau):
             raise DataError(f"tau is {self.tau}; it must be a number")
-        if self.border not in BORDERS:
-            raise DataError(f"border is {self.border!r}; it is one of {', '.join(BORDERS)}")
         if isinstance(self.passes, bool) or not isinstance(self.passes, int) or self.passes < 1:
             raise DataError(f"passes is {self.passes!r}; it must be a whole number from 1")
         if self.tail not in TAILS:
@@ -209,10 +267,10 @@ class Locator:
         """One video's scores [T] smoothed once; restarts after each gap between segments [T, 2]."""
         values = _checked(scores)
         if segments is None:
-            return smooth(values, self.sigma, self.border)
+            return _smoother(self.causal)(values, self.sigma, self.border)
         count = self.judged(segments)
         parts = _parts(values[:count], np.asarray(segments)[:count])
-        smoothed = [smooth(part, self.sigma, self.border) for part in parts]
+        smoothed = [_smoother(self.causal)(part, self.sigma, self.border) for part in parts]
         return np.concatenate([*smoothed, np.zeros(len(values) - count)])
 
     def judged(self, segments: ArrayLike) -> int:
@@ -256,10 +314,12 @@ class Locator:
         return events(smoothed[:count], taus[:count], np.asarray(segments)[:count])
 
     def to_json(self) -> dict[str, Any]:
-        """What hhvad.localization.locator_file reads; without a budget there is no such key."""
+        """What hhvad.localization.locator_file reads; keys that say nothing are left out."""
         data = asdict(self)
         if self.budget is None:
             del data["budget"]
+        if not self.causal:
+            del data["causal"]
         return data
 
 

@@ -12,7 +12,7 @@ from hhvad.localization.budget import Thresholds
 from hhvad.localization.locator import Locator
 
 # Keys that came later, and what files without them mean.
-_LATER = {"passes": 1, "tail": "keep", "budget": None}
+_LATER = {"passes": 1, "tail": "keep", "budget": None, "causal": False}
 
 
 def read(path: str | Path) -> Locator:
@@ -36,6 +36,7 @@ def from_json(data: Any, path: str | Path) -> Locator:
     if (
         not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
         or not isinstance(data["calibrated"], bool)
+        or not isinstance(data["causal"], bool)
         or not isinstance(data["border"], str)
         or not isinstance(data["tail"], str)
         or not isinstance(data["how"], str)

@@ -23,7 +23,7 @@ from dataclasses import replace
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,9 @@ from hhvad import errors
 from hhvad.artifacts.probe import Probe
 from hhvad.errors import VideoError
 from hhvad.files import sweep
-from hhvad.masks import Polygon
+
+if TYPE_CHECKING:  # its import takes as long as all others of the child
+    from hhvad.masks import Polygon
 
 _ENVIRONMENT = {
     # The C library keeps what is freed: else every picture's pages come anew from the kernel.

@@ -91,6 +91,11 @@ class Locator(Section):
         description="drop: a last segment that is shorter than the others is neither smoothed nor "
         "part of an event nor measured, as in the official code.",
     )
+    causal: bool = Field(
+        False,
+        description="Scores are smoothed by their past alone, as on a live camera; the threshold "
+        "is calibrated for it (docs/live.md).",
+    )
     alarms_per_day: Annotated[float, Field(gt=0)] | None = Field(
         None, description="The budget of kind budget: alarms a day and camera."
     )

@@ -139,7 +139,8 @@ def validation(tmp_path):
 REQUIRED = {
     "--scores": [], "--probes": [], "--events": [], "--sigmas": ["0.5", "3", "11"],
     "--taus": ["0.1", "0.9", "81"], "--border": ["renormalise"], "--sigma": ["1.5"],
-    "--tau": ["0.65"], "--passes": ["1"], "--tail": ["keep"], "--calibrate": ["yes"],
+    "--tau": ["0.65"], "--passes": ["1"], "--tail": ["keep"], "--causal": ["no"],
+    "--calibrate": ["yes"],
 }  # fmt: skip
 
 

@@ -329,3 +329,66 @@ def test_frame_counts_are_counted_frames(lengths, spans):
         for a, b in segments.tolist()
     ]
     assert locator.frame_counts(segments, intervals).tolist() == expected
+
+
+def causal_by_hand(scores, sigma, border):
+    """Each output a weighted mean of the score and those before it, by the definition."""
+    half = max(3, int(6 * sigma) + 1) // 2
+    weight = [np.exp(-(k**2) / (2 * sigma**2)) for k in range(half + 1)]
+    smoothed = []
+    for i in range(len(scores)):
+        taken = [(weight[k], scores[i - k]) for k in range(half + 1) if i >= k]
+        whole = sum(w for w, _ in taken) if border == "renormalise" else sum(weight)
+        smoothed.append(sum(w * s for w, s in taken) / whole)
+    return np.array(smoothed)
+
+
+@CHECKED
+@given(SCORES, st.floats(0.3, 4), st.sampled_from(locator.BORDERS))
+def test_causal_smoothing_is_its_definition(scores, sigma, border):
+    found = locator.smooth_causal(scores, sigma, border)
+    np.testing.assert_allclose(found, causal_by_hand(scores, sigma, border), rtol=1e-12, atol=1e-12)
+    later = locator.smooth_causal([*scores, 1.0, 0.0, 1.0], sigma, border)
+    assert later[: len(scores)].tolist() == found.tolist()  # the future changes nothing
+
+
+@CHECKED
+@given(st.data(), SCORES, st.floats(0.3, 4), st.sampled_from(locator.BORDERS))
+def test_causal_smoothing_is_the_same_wherever_it_is_cut(data, scores, sigma, border):
+    whole = locator.smooth_causal(scores, sigma, border)
+    at, past, parts = 0, [], []
+    while at < len(scores):
+        step = data.draw(st.integers(1, len(scores)))
+        part = scores[at : at + step]
+        parts += locator.smooth_causal(part, sigma, border, past).tolist()
+        past = [*past, *part][-locator.reach(sigma) :]
+        at += step
+    assert parts == whole.tolist()
+
+
+def test_causal_smoothing_is_late():
+    assert locator.causal_delay(0.5) == pytest.approx(0.119, abs=1e-3)
+    rise = locator.smooth_causal([0] * 30 + [1] * 30, 2.0)
+    assert int(np.argmax(rise > 0.5)) == 31  # the second segment of the rise
+    assert 1 < locator.causal_delay(2.0) < 2
+
+
+def test_a_causal_locator_is_calibrated_on_causal_scores():
+    rng = np.random.default_rng(3)
+    scores = [rng.uniform(0, 0.5, 30), np.r_[rng.uniform(0, 0.5, 20), rng.uniform(0.4, 1, 10)]]
+    labels = [np.zeros(30), np.r_[np.zeros(20), np.ones(10)]]
+    found = locator.calibrate(scores, labels, sigmas=[1.5], causal=True)
+    smoothed = np.concatenate([causal_by_hand(one, 1.5, "renormalise") for one in scores])
+    truth = np.concatenate(labels)
+    assert found.f1 == pytest.approx(
+        max(f1_score(truth, smoothed > tau) for tau in np.unique(smoothed)), abs=1e-9
+    )
+    made = locator.Locator(found.sigma, found.tau, causal=True)
+    assert f1_score(truth, np.concatenate([made.smooth(one) for one in scores]) > found.tau) == (
+        pytest.approx(found.f1)
+    )
+    segments = np.array([[i * 10, i * 10 + 10] for i in range(30)])
+    segments[20:] += 5  # a gap
+    parts = [scores[1][:20], scores[1][20:]]
+    expected = np.concatenate([causal_by_hand(one, 1.5, "renormalise") for one in parts])
+    np.testing.assert_allclose(made.smooth(scores[1], segments), expected)

@@ -114,8 +114,15 @@ def test_new_metrics_of_saliency(finished: Study):
 
 @pytest.mark.parametrize(
     "change",
-    [{"border": "zero"}, {"fixed": "paper"}, {"sigmas": GRID}, {"taus": GRID}, {"passes": 2}],
-    ids=["border", "fixed", "sigmas", "taus", "passes"],
+    [
+        {"border": "zero"},
+        {"fixed": "paper"},
+        {"sigmas": GRID},
+        {"taus": GRID},
+        {"passes": 2},
+        {"causal": True},
+    ],
+    ids=["border", "fixed", "sigmas", "taus", "passes", "causal"],
 )
 def test_new_locator(finished: Study, change: dict):
     finished.change_method(locator=change)

@@ -7,9 +7,10 @@ its experts are read, and its scorer and locator judge.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,26 @@ from hhvad.masks import Polygons
 from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.records import Event, HeadId
 
+if TYPE_CHECKING:
+    from hhvad.artifacts.probe import Probe
+
 # What features must share with the scorer to be judged by it.
 SAME_ONLINE = (
     "model", "revision", "commit", "fingerprint", "dtype", "told", "prompt", "prompt_text",
     "system",
 )  # fmt: skip
+
+
+class Coming(NamedTuple):
+    """A video's segments, in frames [T, 2], and their pictures as they are decoded.
+
+    seconds [T, F]: when each picture is shown, from the start of its segment. frames: uint8
+    [F, H, W, 3] of each segment in turn; it raises VideoError where the video does not decode.
+    """
+
+    bounds: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    frames: Iterator[NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,43 @@ class Detector:
             },
         )
 
+    def stream(
+        self, path: str | Path, info: Probe, camera: str | None, *, threads: int, timeout: float
+    ) -> Coming:
+        """What this detector sees of a video of a camera, whose mask applies.
+
+        Raises DataError where all segments are damaged, VideoError as `stream_segments`.
+        """
+        from hhvad.media import samplers
+        from hhvad.media.probe import stream_segments
+
+        count, length = self.sampling["frames_per_segment"], self.sampling["segment_length"]
+        bounds, indices = samplers.plan(info.frames, "segments", count, length, info.damaged)
+        frames = stream_segments(
+            path,
+            info,
+            frames_per_segment=count,
+            segment_length=length,
+            size=self.sampling["size"],
+            threads=threads,
+            timeout=timeout,
+            mask=self.masks.get(camera or "", ()),
+        )
+        return Coming(bounds, info.times.in_segments(indices, bounds), frames)
+
+    def judge(
+        self, engine: Any, frames: NDArray[np.uint8], seconds: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The scores [S] of segments [S, F, H, W, 3], as `Coming` has them, by a loaded model."""
+        features = engine.capture(
+            frames,
+            [self.prompt_text],
+            system=self.system,
+            heads=list(self.experts),
+            seconds=seconds,
+        )
+        return self.score(features[0])
+
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """The probability of anomaly [T] of each segment, from the experts' features [T, K, D]."""
         return self.scorer.predict_proba(features)
@@ -113,11 +166,11 @@ def require_same_online(fitted: Artifact, features: Artifact) -> None:
 
 def summary(path: str | Path) -> list[tuple[str, str]]:
     """A detector as lines of (name, value) for people."""
-    from hhvad.localization.locator import shortest_event
+    from hhvad.localization.locator import causal_delay, shortest_event
 
     detector = Detector.read(path)
     info, locator = detector.provenance, detector.locator
-    shortest = shortest_event(locator.sigma, locator.tau, locator.border)
+    shortest = shortest_event(locator.sigma, locator.tau, locator.border, locator.causal)
     found = f"{shortest} segments" if shortest else "none: no event can be found"
     budget = locator.budget
     rows = [
@@ -128,6 +181,7 @@ def summary(path: str | Path) -> list[tuple[str, str]]:
         ("experts", " ".join(str(head) for head in detector.experts)),
         ("scorer", str(info.get("kind", ""))),
         ("locator", f"sigma {locator.sigma} segments, tau {locator.tau}"),
+        ("causal", f"yes, {causal_delay(locator.sigma):.1f} segments late" * locator.causal),
         ("shortest event", found),
         ("calibrated", _origin(locator)),
         *(("camera", f"{name}: {text}") for name, text in (budget.lines() if budget else ())),

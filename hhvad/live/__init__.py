@@ -1,0 +1,1 @@
+"""Live cameras: recorded in short files, and judged as these come."""
