@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -49,6 +51,34 @@ class Study:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def processes(self) -> dict[int, str]:
+        """Processes of the study's runs, wherever they are, with the words they began with."""
+        mark = f"HHVAD_RUNTIME_DIR={self.folder / 'run'}\0".encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) != os.getpid():
+                try:
+                    if mark in (entry / "environ").read_bytes() + b"\0":
+                        words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                        if words:  # else it has ended and waits for its parent
+                            found[int(entry.name)] = words
+                except OSError:
+                    continue
+        return found
+
+    def kill_job(self, subcommand: str, *arguments: str) -> None:
+        """Run snakemake with SIGKILL to the first `hhvad SUBCOMMAND`; the run must fail of it."""
+        run = self.start("--cores", "1", *arguments, output=self.folder / "output.txt")
+        killed = False
+        while run.poll() is None:
+            time.sleep(0.02)
+            for pid, words in self.processes().items():
+                if not killed and f"/hhvad {subcommand} " in words:
+                    os.kill(pid, signal.SIGKILL)
+                    killed = True
+        assert killed, (self.folder / "output.txt").read_text()
+        assert run.returncode == 1
 
     @property
     def _environment(self) -> dict[str, str]:

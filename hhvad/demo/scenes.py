@@ -28,6 +28,10 @@ ANOMALY_KINDS = (
 )
 # In no training clip and in no calibration or validation video.
 UNSEEN_KIND = "fire"
+# A street sweeper: odd but harmless, in no video of the plan. It passes in these seconds of each
+# minute.
+RECURRING_KIND = "sweeper"
+RECURRING_SECONDS = (20.0, 30.0)
 PLACES = ("left", "middle", "right")
 
 Picture = NDArray[np.float32]
@@ -44,7 +48,11 @@ class Happening:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a video shows."""
+    """All that a video shows.
+
+    street: the seed of the street, None for `seed` itself. Scenes of one camera share it. light:
+    how bright the picture is, 1 for the demo's own videos.
+    """
 
     seed: int
     width: int
@@ -53,11 +61,13 @@ class Scene:
     n_frames: int
     kinds: tuple[str, ...]  # ordinary life that goes on all the time
     happenings: tuple[Happening, ...] = ()
+    street: int | None = None
+    light: float = 1.0
 
 
 @dataclass
 class _Actor:
-    shape: str  # person, car, bike, bus, bird
+    shape: str  # person, car, bike, bus, bird, sweeper
     x: float
     y: float
     speed: float  # picture widths a second
@@ -68,7 +78,7 @@ class _Actor:
 
 def render(scene: Scene, wanted: list[int] | None = None) -> Iterator[NDArray[np.uint8]]:
     """The frames of a scene, uint8 [H, W, 3], or only `wanted` (increasing)."""
-    rng = np.random.default_rng([scene.seed, 1])
+    rng = np.random.default_rng([scene.seed if scene.street is None else scene.street, 1])
     ground = _street(rng, scene.height, scene.width)
     if "headlights" in scene.kinds:
         ground *= 0.45
@@ -91,7 +101,7 @@ def render(scene: Scene, wanted: list[int] | None = None) -> Iterator[NDArray[np
         for happening, detail in active:
             since = (index - happening.start) / scene.fps
             _happen(picture, happening.kind, detail, since, t, noise)
-        light = 1 + 0.05 * np.sin(drift + t / 4)
+        light = scene.light * (1 + 0.05 * np.sin(drift + t / 4))
         picture = picture * light + noise.normal(0, 4, picture.shape).astype(np.float32)
         yield np.clip(picture, 0, 255).astype(np.uint8)
 
@@ -173,10 +183,15 @@ def _cast(kind: str, rng: np.random.Generator) -> list[_Actor]:
             actor("bird", rng.uniform(0.05, 0.3), rng.uniform(0.25, 0.4), rng.uniform(0.7, 1.2))
             for _ in range(rng.integers(6, 12))
         ]
+    if kind == RECURRING_KIND:
+        return [actor("sweeper", 0.62, 0.12)]
     return []
 
 
 def _draw(picture: Picture, actor: _Actor, t: float, night: bool) -> None:
+    if actor.shape == "sweeper":
+        _sweeper(picture, actor, t)
+        return
     x = (actor.x + actor.speed * t) % 1.3 - 0.15
     y, s = actor.y, actor.scale
     bob = (
@@ -195,6 +210,18 @@ def _draw(picture: Picture, actor: _Actor, t: float, night: bool) -> None:
         if night:
             front = x + 0.1 * np.sign(actor.speed)
             _glow(picture, front, y - 0.03, 0.07, np.array([250.0, 240.0, 190.0]), 0.9)
+
+
+def _sweeper(picture: Picture, actor: _Actor, t: float) -> None:
+    """A yellow vehicle on the pavement with flashing lights and a cloud of dust behind it."""
+    start, end = RECURRING_SECONDS
+    if not start <= t % 60 < end:
+        return
+    x = actor.speed * (t % 60 - start) - 0.1
+    _glow(picture, x - 0.16, actor.y - 0.02, 0.07, [200, 195, 180], 0.8)
+    _vehicle(picture, x, actor.y, np.array([235.0, 190.0, 20.0]), 1.4)
+    if int(4 * t) % 2:
+        _glow(picture, x, actor.y - 0.17, 0.04, [255, 150, 0], 0.9)
 
 
 def _vehicle(picture: Picture, x: float, y: float, colour: Any, size: float) -> None:

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from campaign import Tally
@@ -16,27 +15,11 @@ from study import Study, make_study
 KINDS = ("job", "model", "snakemake")
 
 
-def processes(study: Study) -> dict[int, str]:
-    """Processes of the study's runs, wherever they are, with the words they were started with."""
-    mark = f"HHVAD_RUNTIME_DIR={study.folder / 'run'}\0".encode()
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            try:
-                if mark in (entry / "environ").read_bytes() + b"\0":
-                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    if words:  # else it has ended and waits for its parent
-                        found[int(entry.name)] = words
-            except OSError:
-                continue
-    return found
-
-
 def victims(study: Study, kind: str, run: subprocess.Popen[bytes]) -> list[int]:
     """Processes of a kind that can be killed now."""
     if kind == "snakemake":
         return [run.pid]
-    found = processes(study)
+    found = study.processes()
     if kind == "model":
         return [pid for pid, words in found.items() if "serve-model" in words]
     return [
@@ -96,7 +79,7 @@ def test_kills(finished: Study, tmp_path, tally: Tally, long: bool):
         assert strays == []
         # The resident model of an orphaned job ends when it is idle.
         end = time.monotonic() + 90
-        while left := processes(study):
+        while left := study.processes():
             assert time.monotonic() < end, left
             time.sleep(1)
         if kills >= wanted:

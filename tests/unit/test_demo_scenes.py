@@ -21,6 +21,8 @@ from hhvad.demo.scenes import (
     ANOMALY_KINDS,
     NORMAL_KINDS,
     PLACES,
+    RECURRING_KIND,
+    RECURRING_SECONDS,
     UNSEEN_KIND,
     Happening,
     Scene,
@@ -62,6 +64,25 @@ def test_ordinary_life_moves(kind):
     pairs = zip(render(one, wanted), render(empty, wanted), strict=True)
     seen = [np.abs(a.astype(int) - b).max() > 30 for a, b in pairs]
     assert any(seen)
+
+
+def test_the_sweeper_passes_once_a_minute():
+    one = Scene(3, 96, 72, 2.0, 240, (RECURRING_KIND,))
+    pairs = zip(render(one), render(replace(one, kinds=("quiet",))), strict=True)
+    seen = [index / 2 for index, (a, b) in enumerate(pairs) if (a != b).any()]
+    first, end = RECURRING_SECONDS
+    assert seen
+    assert all(first <= second % 60 < end for second in seen)
+    assert {second // 60 for second in seen} == {0, 1}
+
+
+def test_scenes_of_one_camera_share_street_and_light():
+    one = Scene(3, 96, 72, 25.0, 1, ("quiet",), street=8, light=0.5)
+    picture, other = (next(render(replace(one, seed=seed))).astype(int) for seed in (3, 4))
+    assert np.abs(picture - other).mean() < 8  # noise
+    assert np.abs(picture - next(render(replace(one, street=9)))).mean() > 8
+    bright = next(render(replace(one, light=1.0)))
+    assert picture.mean() == pytest.approx(0.5 * bright.mean(), rel=0.02)
 
 
 @pytest.mark.parametrize("fps", FRAME_RATES)

@@ -110,6 +110,15 @@ def test_new_settings_reach_no_score(ran: Study, change: dict, own: set[str]):
     assert rules(ran.planned()) == own | AFTER_EVENTS
 
 
+def test_killed_jobs_leave_no_other_bytes(ran: Study):
+    expected = ran.results()
+    ran.kill_job("calibrate-budget", "--forcerun", "calibrate_budget")
+    ran.kill_job("localize-alarms")
+    done = ran.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert ran.results() == expected
+
+
 def test_a_reference_row_computes_its_own_scores_alone(ran: Study):
     write(ran, [*ran.rows, reference(6, "yard")])
     jobs = ran.planned()

@@ -176,6 +176,11 @@ def test_marks_suppress_events_and_give_them_back(finished: Study):
     assert (found["suppressed"], found["cosine"]) == (f"{name} 0-10000", 1.0)
     assert '"quiet":[' in (finished.folder / "results/demo/viewer/data/study.js").read_text()
     assert finished.planned() == {}
+    expected = finished.results()
+    finished.kill_job("learn-marks", "--forcerun", "learn_marks")
+    done = finished.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert finished.results() == expected
     mark("unsure")
     assert rules(finished.planned()) == after | {"learn_marks", "all"}
     finished.change_method(locator={"suppress": {"similarity": 0.5}})
