@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -159,8 +160,9 @@ def geometries() -> dict[str, Geometry]:
 
 
 def build(name: str, device: str = "auto", dtype: str = "auto") -> tuple[Any, Engine, Geometry]:
-    """A network of random weights, an engine on it, and its geometry.
+    """A network of random weights, an engine on another one of the same weights, their geometry.
 
+    The engine changes its network (hhvad.mllm.kernels); the first is as transformers makes it.
     dtype auto is bfloat16 on a GPU, float32 on a CPU. Raises ModelError for an unknown name.
     """
     known = geometries()
@@ -171,12 +173,12 @@ def build(name: str, device: str = "auto", dtype: str = "auto") -> tuple[Any, En
         dtype = "bfloat16" if target.type == "cuda" else "float32"
     if dtype not in DTYPES:
         raise ModelError(f"--dtype {dtype!r} is unknown: use auto, {', '.join(DTYPES)}")
-    network = random_network(geometry, target, DTYPES[dtype])
+    network, own = (random_network(geometry, target, DTYPES[dtype]) for _ in range(2))
     tokenizer = _tokenizer(geometry.video)
     size = (geometry.size, geometry.size)
     pixels = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1 / 255, size)
     adapter = find(geometry.model_type)
-    backbone = adapter(network.model, network.config, tokenizer, pixels)
+    backbone = adapter(own.model, own.config, tokenizer, pixels)
     return network, Engine(backbone, tokenizer, device=target, fingerprint="random"), geometry
 
 
@@ -254,7 +256,7 @@ def naive(network: Any, engine: Engine, frames: NDArray[np.uint8], texts: list[s
         layer.self_attn.o_proj.register_forward_pre_hook(
             lambda _, args: kept.append(args[0][:, -1].float().cpu())
         )
-        for layer in engine.backbone.decoder.layers  # type: ignore[union-attr]
+        for layer in network.model.language_model.layers
     ]
     backbone, (_, count, height, width, _) = engine.backbone, frames.shape
     try:
@@ -523,12 +525,18 @@ def run(
 
 
 def _against_float32(network: Any, engine: Engine, frames: NDArray[np.uint8]) -> str:
-    """How far the features lie from a float32 pass of the same weights: relative L2 a head."""
-    texts = prompts(1)
-    short = engine.capture(frames[:1], texts)[0]
-    network.float()
-    engine.dtype = torch.float32
-    full = engine.capture(frames[:1], texts)[0]
+    """How far the features lie from a float32 pass of the same weights: relative L2 a head.
+
+    The float32 pass is transformers' own, without what hhvad.mllm.kernels changes on a GPU.
+    """
+    texts, backbone = prompts(1), engine.backbone
+    whole = copy(engine)
+    whole.dtype = torch.float32
+    whole.backbone = type(backbone)(
+        network.float().model, network.config, backbone.tokenizer, backbone.pixels
+    )
+    short = engine.capture(frames[:1], texts, batch_size=1)[0]
+    full = whole.capture(frames[:1], texts, batch_size=1)[0]
     error = np.linalg.norm(short - full, axis=-1) / np.linalg.norm(full, axis=-1)
     return f"relative error of a head: median {np.median(error):.2g}, worst {error.max():.2g}"
 

@@ -42,6 +42,7 @@ from hhvad.mllm.head import (
     token_ids_of,
 )
 from hhvad.mllm.hooks import PassDone, Tap
+from hhvad.mllm.kernels import align_mlps, fuse_norms
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.mllm.sample import Sampling
 from hhvad.mllm.weights import (
@@ -124,6 +125,9 @@ class Engine:
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.device = device
+        if device.type == "cuda":  # a CPU gains nothing by them
+            align_mlps(backbone.model)
+            fuse_norms(backbone.model)
         self.dtype: torch.dtype = next(backbone.decoder.parameters()).dtype
         self.watch: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
         self._batches: dict[tuple[int, ...], _BatchSize] = {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hhvad.errors import ModelError
-from hhvad.mllm.backbones.backbone import Backbone, Vision
+from hhvad.mllm.backbones.backbone import Backbone, Pixels, Vision
+from hhvad.mllm.kernels import STRETCHES
 
 
 class Qwen25VL(Backbone):
@@ -16,6 +19,10 @@ class Qwen25VL(Backbone):
     """
 
     model_class = "Qwen2_5_VLForConditionalGeneration"
+
+    def __init__(self, model: nn.Module, config: Any, tokenizer: Any, pixels: Pixels) -> None:
+        super().__init__(model, config, tokenizer, pixels)
+        config.vision_config._attn_implementation = STRETCHES
 
     @property
     def video_token(self) -> str:
