@@ -84,7 +84,8 @@ def answer_flags(wildcards):
         f" --seed {answers.seed}"
     )
     if answers.number == "expected" and wildcards.question.endswith("rating"):
-        flags += " " + join(f"--choice={text}" for text in CHOICES)
+        choices = join(f"--choice={text}" for text in CHOICES)
+        flags = f"{flags} {choices}"
     return flags
 
 
