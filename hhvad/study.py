@@ -449,13 +449,14 @@ class Study:
             "segment_length": sampling.segment_length,
             "size": list(self.size(method.model)),
         }
-        for what, value in ours.items():
-            theirs = made.sampling.get(what)
-            if theirs is not None and value != theirs:
-                raise ConfigError(
-                    f"{self.source}: sampling.{what} is {value}, but detector {path} was made with "
-                    f"{theirs}; set it to that, or calibrate again"
-                )
+        theirs = {what: made.sampling.get(what, value) for what, value in ours.items()}
+        if other := {what: value for what, value in theirs.items() if value != ours[what]}:
+            wanted = ", ".join(f"{what}: {value}" for what, value in other.items())
+            have = ", ".join(str(ours[what]) for what in other)
+            raise ConfigError(
+                f"{self.source}: detector {path} was made with sampling {{{wanted}}}, "
+                f"the config has {have}; set it to that, or calibrate again"
+            )
         if Path(checkpoint.resolve(self.models[method.model].path)).is_dir():
             ours_print = checkpoint.stamp(self.models[method.model].path)
             theirs_print = made.provenance.get("fingerprint")

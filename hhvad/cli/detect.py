@@ -34,7 +34,7 @@ def add_commands(commands: Any) -> None:
         help="find the events of video files with a finished detector",
         description="Score video files with a finished detector and print their events. The "
         "folder gets scores, events (TSV, JSON, CSV), subtitles of the events (VTT) and a page to "
-        "look at. The scores are those of the workflow.",
+        "look at. The scores are those of the workflow with as many compute.threads.",
     )
     p.add_argument("files", nargs="+", type=Path, metavar="FILE")
     add_detector(p)

@@ -120,10 +120,10 @@ def test_a_bad_detector_is_one_line(finished, operator: Study, kind: str, line: 
 
 
 def test_a_detector_of_another_sampling_or_model_is_refused(operator: Study):
-    operator.change_config(sampling={"frames_per_segment": 4})
+    operator.change_config(sampling={"frames_per_segment": 4, "size": [28, 28]})
     done = operator.snakemake()
     assert done.returncode != 0
-    assert "frames" in done.stdout
+    assert "{frames_per_segment: 8, size: [56, 56]}, the config has 4, [28, 28];" in done.stdout
     assert "Traceback" not in done.stdout
 
 
