@@ -112,8 +112,9 @@ def test_new_settings_reach_no_score(ran: Study, change: dict, own: set[str]):
 
 def test_killed_jobs_leave_no_other_bytes(ran: Study):
     expected = ran.results()
-    ran.kill_job("calibrate-budget", "--forcerun", "calibrate_budget")
-    ran.kill_job("localize-alarms")
+    forced = ("--forcerun", "calibrate_budget")
+    ran.kill_job("calibrate-budget", *forced)
+    ran.kill_job("localize-alarms", *forced)
     done = ran.snakemake()
     assert done.returncode == 0, done.stdout
     assert ran.results() == expected
