@@ -8,9 +8,7 @@ import alarm_budget as bench
 import pytest
 
 
-def test_scores_are_kept_and_read_as_a_table(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+def test_scores_are_kept_and_read_as_a_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(bench, "CAMERAS", {"night": bench.CAMERAS["night"]})
     counts = {"reference": 3, "ordinary": 1, "events": 1, "swept": 13}
     monkeypatch.setattr(bench, "COUNTS", counts)
