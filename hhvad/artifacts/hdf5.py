@@ -58,7 +58,7 @@ SCHEMA_VERSIONS: dict[str, int] = {
     "detector": 1,
     "vectors": 1,
     "thumbnails": 1,
-    "marks": 1,
+    "marks": 2,
     "variants": 1,
     "logprobs": 1,
 }

@@ -68,7 +68,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--marks", metavar="H5", help="from learn-marks: what suppresses events")
     p.add_argument("--features", metavar="H5", help="with --marks: the video's capture")
     p.add_argument("--scorer", metavar="H5", help="with --marks: whose experts are compared")
-    p.add_argument("--similarity", type=float, default=0.9, metavar="COSINE", help="with --marks")
+    p.add_argument("--similarity", type=float, default=0.93, metavar="COSINE", help="with --marks")
     p.set_defaults(run=_localize_alarms)
 
 

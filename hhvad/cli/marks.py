@@ -62,8 +62,8 @@ def _learn_marks(arguments: Namespace) -> None:
             camera = cameras[mark.video]
             bounds, features = _flat(files[mark.video], scorer)
             span = [(mark.start, mark.end)]
-            vector = suppress.vectors(features, bounds, span, usual.get(camera, usual[""]))[0]
-        if vector is None or not vector.any():
+            vector = suppress.vectors(features, bounds, span, usual.get(camera, usual[""]))
+        if vector is None or not vector.units.any():
             unused += 1
             continue
         found.append(vector)
@@ -77,9 +77,10 @@ def _learn_marks(arguments: Namespace) -> None:
         )
     width = len(usual[""].centre)
     arrays = {
-        "vectors": np.stack(found) if found else np.zeros((0, width)),
+        "vectors": np.concatenate([np.zeros((0, width)), *(one.units for one in found)]),
+        "segments": np.array([one.segments[0] for one in found], dtype=np.int64),
         "centre": np.stack([one.centre for one in usual.values()]),
-        "spread": np.stack([one.spread for one in usual.values()]),
+        "scale": np.stack([one.scale for one in usual.values()]),
     }
     provenance = {"method": arguments.method, "cameras": list(usual), "marks": rows}
     hdf5.write(arguments.out, "marks", arrays, {**provenance, "unused": unused})
@@ -113,11 +114,11 @@ def judge(arguments: Namespace, events: Sequence[Event]) -> tuple[list[dict[str,
     at = names.index(arguments.camera if arguments.camera in names else "")
     bounds, features = _flat(arguments.features, hdf5.read(arguments.scorer, "scorer"))
     spans = [(event.start, event.end) for event in events]
-    usual = Ordinary(learned["centre"][at], learned["spread"][at])
+    usual = Ordinary(learned["centre"][at], learned["scale"][at])
     own = [i for i, row in enumerate(rows) if row["camera"] == arguments.camera]
     matches = suppress.suppressed(
         suppress.vectors(features, bounds, spans, usual),
-        learned["vectors"][own],
+        suppress.Vectors(learned["vectors"][own], learned["segments"][own]),
         np.array([rows[i]["mark"] == "false" for i in own], dtype=bool),
         arguments.similarity,
     )

@@ -40,7 +40,7 @@ class Suppress(Section):
 
     marks: str = Field(description="The TSV of marks that the page exports.")
     similarity: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.9, description="The least cosine of an event and one that was marked false."
+        0.93, description="The least cosine of an event and one that was marked false."
     )
 
 
@@ -131,7 +131,7 @@ class Locator(Section):
     suppress: Suppress | None = Field(
         None,
         description="Events that look like one that was marked false are kept, shown as suppressed "
-        "and not counted: {marks: FILE, similarity: 0.9}. Kind headhunt only (docs/alarms.md).",
+        "and not counted: {marks: FILE, similarity: 0.93}. Kind headhunt only (docs/alarms.md).",
     )
 
     @model_validator(mode="after")

@@ -30,9 +30,10 @@ def test_scores_are_kept_and_read_as_a_table(monkeypatch: pytest.MonkeyPatch, tm
         for line in (tmp_path / "table.md").read_text().splitlines()
         if line.startswith("| calibrated tau |") and line.count("|") == 6
     ]
-    later, suppressed, found, shown = (int(cell.split()[0]) for cell in row.split("|")[2:6])
+    cells = row.replace(":", "").split("|")[2:6]
+    later, suppressed, found, hidden = (int(cell.split()[0]) for cell in cells)
     assert later >= 5
-    # One camera and seed: how many marks hide depends on which two alarms come first, and differs
-    # between processors. alarm_budget.md has the figures of all.
+    # One camera and seed: how many marks hide depends on which two alarms come first, and rounding
+    # moves alarms. alarm_budget.md has the figures of all.
     assert 0 < suppressed <= later
-    assert 0 < shown <= found <= 5
+    assert 0 <= hidden < found <= 5

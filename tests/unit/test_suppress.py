@@ -19,7 +19,7 @@ from hhvad.localization import suppress
 from hhvad.localization.locator import Locator
 
 BOUNDS = np.array([[0, 10], [10, 20], [20, 30], [30, 40]])
-USUAL = suppress.Ordinary(np.array([1.0, 1.0]), np.array([2.0, 1.0]))
+USUAL = suppress.Ordinary(np.array([1.0, 1.0]), np.diag([0.5, 1.0]))
 COLUMNS = ("video", "method", "start_frame", "end_frame", "mark")
 
 
@@ -28,13 +28,25 @@ def test_vectors_by_hand():
     found = suppress.vectors(features, BOUNDS, [(10, 20), (10, 30), (29, 31), (0, 10)], USUAL)
     # (5 - 1) / 2 = 2 and (5 - 1) / 1 = 4: the mean of (2, 0) and (0, 4) is (1, 2).
     expected = [[1, 0], np.array([1, 2]) / np.sqrt(5), [0, 1], [0, 0]]
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(found.units, expected)
+    assert found.segments.tolist() == [1, 2, 2, 1]
 
 
-def test_ordinary_footage_that_does_not_vary_is_not_scaled():
-    centre, spread = suppress.ordinary([[1, 3], [1, 5]])
-    np.testing.assert_array_equal(centre, [1, 4])
-    np.testing.assert_array_equal(spread, [1, 1])
+def test_ordinary_footage_varies_as_much_in_every_direction():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(20_000, 2)) @ [[3, 1], [0, 0.5]] + [7, -2]
+    usual = suppress.ordinary(features)
+    np.testing.assert_allclose(usual.centre, [7, -2], atol=0.1)
+    scaled = (features - usual.centre) @ usual.scale
+    np.testing.assert_allclose(np.cov(scaled.T), np.eye(2), atol=0.01)
+
+
+def test_what_never_varies_counts_when_it_does():
+    usual = suppress.ordinary([[1, 3], [1, 5]])
+    (unit,) = suppress.vectors([[2, 4.5]], [[0, 10]], [(0, 10)], usual).units
+    assert unit[0] > 0.9
+    same = suppress.ordinary([[1, 3], [1, 3]])
+    np.testing.assert_array_equal(same.scale, np.eye(2))
     with pytest.raises(DataError, match="not \\[N, D\\]"):
         suppress.ordinary(np.zeros((0, 2)))
 
@@ -42,7 +54,22 @@ def test_ordinary_footage_that_does_not_vary_is_not_scaled():
 def found(events, false, true, similarity=0.9):
     marks = np.array([*false, *true], dtype=float).reshape(-1, 2)
     is_false = np.array([True] * len(false) + [False] * len(true), dtype=bool)
-    return suppress.suppressed(np.array(events, dtype=float), marks, is_false, similarity)
+    return suppress.suppressed(of_one(events), of_one(marks), is_false, similarity)
+
+
+def of_one(units):
+    """Events of one segment each."""
+    return suppress.Vectors(np.array(units, dtype=float), np.ones(len(units), dtype=np.int64))
+
+
+def test_an_event_clearly_longer_than_the_mark_is_not_suppressed():
+    unit = np.array([[1.0, 0.0]])
+    for marked, event, hit in ((1, 2, True), (1, 3, False), (8, 10, True), (8, 11, False)):
+        found = suppress.suppressed(
+            suppress.Vectors(unit, np.array([event])), suppress.Vectors(unit, np.array([marked])),
+            np.array([True]), 0.9,
+        )  # fmt: skip
+        assert found == [suppress.Match(0, 1.0) if hit else None]
 
 
 def test_an_event_like_a_false_mark_is_suppressed_by_it():
@@ -64,8 +91,9 @@ unit = arrays(float, (4, 3), elements=st.floats(-1, 1)).map(
 @given(unit, unit, st.lists(st.booleans(), min_size=4, max_size=4), st.floats(0.05, 1))
 def test_true_marks_only_ever_give_events_back(events, marks, false, similarity):
     is_false = np.array(false)
-    both = suppress.suppressed(events, marks, is_false, similarity)
-    alone = suppress.suppressed(events, marks[is_false], is_false[is_false], similarity)
+    ones = of_one(events)
+    both = suppress.suppressed(ones, of_one(marks), is_false, similarity)
+    alone = suppress.suppressed(ones, of_one(marks[is_false]), is_false[is_false], similarity)
     for one, other in zip(both, alone, strict=True):
         assert one is None or other is not None
         if one is not None:

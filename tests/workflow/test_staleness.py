@@ -177,8 +177,9 @@ def test_marks_suppress_events_and_give_them_back(finished: Study):
     assert '"quiet":[' in (finished.folder / "results/demo/viewer/data/study.js").read_text()
     assert finished.planned() == {}
     expected = finished.results()
-    finished.kill_job("learn-marks", "--forcerun", "learn_marks")
-    done = finished.snakemake()
+    forced = ("--forcerun", "learn_marks")
+    finished.kill_job("learn-marks", *forced)
+    done = finished.snakemake(*forced)
     assert done.returncode == 0, done.stdout
     assert finished.results() == expected
     mark("unsure")
