@@ -8,13 +8,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hhvad.errors import ModelError
-from hhvad.files import read_text, write_text
+from hhvad.errors import ArtifactError, ModelError
+from hhvad.files import read_json, read_text, write_text
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 DEMOS = {"demo": "model", "demo-clip": "clip", "demo-llm": "llm"}  # name -> folder in hhvad/demo
+# The `model_type`s that turn frames and texts into vectors, and can do nothing else.
+ENCODERS = frozenset({"clip", "metaclip_2", "siglip", "siglip2", "videoprism", "xclip"})
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LOADED = {".json", ".safetensors", ".jinja", ".txt", ".model"}
@@ -48,6 +50,24 @@ def resolve(model: str) -> str:
             f"model.path is {model!r}, but this installation lacks it; install hhvad again"
         )
     return str(folder)
+
+
+def kind_of(folder: str | Path) -> str | None:
+    """The `model_type` of a checkpoint; None where config.json is absent or names none.
+
+    Raises ModelError for a file that holds no JSON object.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        return None
+    try:
+        data = read_json(path)
+    except ArtifactError as error:
+        raise ModelError(str(error)) from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    kind = data.get("model_type")
+    return None if kind is None else str(kind)
 
 
 def pinned(model: str, revision: str | None, file: Path) -> str | None:

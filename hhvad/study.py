@@ -15,7 +15,7 @@ from typing import Any
 
 from hhvad import checkpoint, registry, sheet
 from hhvad.config import Config, Describe, Model, Prompts, Sampling, parse, read_yaml
-from hhvad.errors import ConfigError, SheetError
+from hhvad.errors import ConfigError, ModelError, SheetError
 from hhvad.files import digest
 from hhvad.localization.locator import shortest_event
 from hhvad.masks import Polygons, require_cameras
@@ -377,12 +377,32 @@ class Study:
             if model not in self.models:
                 known = ", ".join(self.models) or "none: add a section models"
                 raise ConfigError(f"{key}.{role} is {model!r}; it must be one of {known}")
+            self._check_role(f"{key}.{role}", model, is_encoder=role == "encoder")
         for grid in ("sigmas", "taus"):
             values = getattr(method.locator, grid)
             if not isinstance(values, str) and values.last < values.first:
                 raise ConfigError(
                     f"{key}.locator.{grid}.last is {values.last}, below first {values.first}"
                 )
+
+    def _check_role(self, key: str, model: str, *, is_encoder: bool) -> None:
+        """Refuse an encoder where a model has to speak, and the reverse.
+
+        A checkpoint that is not here, or whose config.json cannot be read, is left to its jobs.
+        """
+        path = self.models[model].path
+        try:
+            kind = checkpoint.kind_of(checkpoint.resolve(path))
+        except ModelError:
+            return
+        if kind is not None and (kind in checkpoint.ENCODERS) != is_encoder:
+            known = ", ".join(sorted(checkpoint.ENCODERS))
+            wanted = (
+                f"it must be an encoder ({known})" if is_encoder else "an encoder says no words"
+            )
+            raise ConfigError(
+                f"{key} is {model!r}, whose checkpoint {path} is of kind {kind!r}; {wanted}"
+            )
 
     def _check_fit(self) -> None:
         """Refuse to cut the segments that a model sees: they are sampled once for all models."""

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 import transformers
 
-from hhvad.checkpoint import resolve
+from hhvad.checkpoint import kind_of, resolve
 from hhvad.errors import ModelError
-from hhvad.mllm.backbones.backbone import Pixels, kind_of
+from hhvad.mllm.backbones.backbone import Pixels
 from hhvad.mllm.captioner import CAPTIONERS, check_request
 from hhvad.mllm.engine import Engine, _adapter, _device, _quiet, _tokenizer
 from hhvad.mllm.weights import DTYPES, check_weights

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from hhvad.checkpoint import stamp
+from hhvad.checkpoint import kind_of, stamp
 from hhvad.errors import ModelError
 from hhvad.mllm import engine
-from hhvad.mllm.backbones.backbone import BACKBONES, Pixels, kind_of
+from hhvad.mllm.backbones.backbone import BACKBONES, Pixels
 from hhvad.mllm.captioner import CAPTIONERS, Captioner
 from hhvad.mllm.complete import Messages, choose, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder

@@ -11,6 +11,7 @@ import yaml
 
 from hhvad import config as settings
 from hhvad import reference
+from hhvad.checkpoint import ENCODERS
 from hhvad.errors import ConfigError, HHVADError, SheetError
 from hhvad.files import write_tsv
 from hhvad.methods.lavad.settings import Lavad
@@ -285,6 +286,33 @@ def test_lavad_needs_no_calibration_videos(folder):
     assert (checked["frames"], checked["system"]) == (1, "")
     assert checked["prompts"] == ["Describe this picture in one sentence."]
     assert study.lavad("a").neighbours.share == 0.15
+
+
+@pytest.mark.parametrize(
+    ("role", "model", "message"),
+    [
+        (
+            "encoder",
+            "m",
+            r"a.encoder is 'm', .* 'internvl'; it must be an encoder .clip,",
+        ),
+        (
+            "llm",
+            "e",
+            r"a.llm is 'e', .* demo-clip is of kind 'clip'; an encoder says",
+        ),
+        ("captioner", "e", r"a.captioner is 'e'"),
+    ],
+)
+def test_a_model_that_cannot_do_what_a_method_asks(folder, role, model, message):
+    with pytest.raises(ConfigError, match=message):
+        lavads(a={role: model})
+
+
+def test_the_kinds_of_encoders_are_those_that_can_be_loaded():
+    from hhvad.mllm.encoders.encoder import ENCODERS as LOADED
+
+    assert set(LOADED) == ENCODERS
 
 
 def test_the_official_preset(folder):

@@ -108,13 +108,6 @@ def read_object(path: Path) -> dict[str, Any]:
     return data
 
 
-def kind_of(folder: Path) -> str | None:
-    """The `model_type` of a checkpoint; None where config.json is absent or names none."""
-    path = folder / "config.json"
-    kind = read_object(path).get("model_type") if path.is_file() else None
-    return None if kind is None else str(kind)
-
-
 @dataclass(frozen=True)
 class Told:
     """What the text says of a segment's frames, where a family's text says anything.
