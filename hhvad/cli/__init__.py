@@ -14,35 +14,84 @@ from importlib import import_module
 from hhvad import __version__
 from hhvad.errors import HHVADError
 
-STAGES = (
-    "videos",
-    "models",
-    "convert",
-    "headhunt",
-    "headhunt_ablate",
-    "motion",
-    "probe",
-    "lavad",
-    "lavad_ablate",
-    "zero_shot",
-    "locate",
-    "alarms",
-    "marks",
-    "describe",
-    "hivau",
-    "report",
-    "evaluate",
-    "compare",
-    "viewer",
-    "masks",
-    "annotate",
-    "datasets",
-    "demo",
-    "run",
-    "detect",
-    "watch",
-    "start",
-)
+# The commands of each stage, so that one command need not wait for the parsers of all others.
+STAGES: dict[str, tuple[str, ...]] = {
+    "videos": ("probe-video", "sample-frames", "sample-thumbnails"),
+    "models": (
+        "capture-heads",
+        "caption-frames",
+        "complete-texts",
+        "embed-frames",
+        "embed-texts",
+        "check-model",
+        "stop-resident",
+        "serve-model",
+    ),
+    "convert": ("convert-checkpoint", "convert-scorer", "score-vectors"),
+    "headhunt": (
+        "score-saliency",
+        "identify-heads",
+        "fit-scorer",
+        "score-headhunt",
+        "pack-detector",
+        "unpack-locator",
+        "export-detector",
+        "show-detector",
+        "plot-heads",
+        "plot-features",
+    ),
+    "headhunt_ablate": ("fit-variants", "score-variants", "ablate-headhunt"),
+    "motion": ("measure-motion", "score-motion"),
+    "probe": ("answer-questions", "score-probe"),
+    "lavad": (
+        "sample-windows",
+        "clean-captions",
+        "ask-summaries",
+        "read-summaries",
+        "ask-ratings",
+        "read-ratings",
+        "refine-scores",
+    ),
+    "lavad_ablate": ("raw-captions", "list-captions", "score-ablations", "ablate-lavad"),
+    "zero_shot": ("write-phrases", "score-zero-shot"),
+    "locate": ("calibrate-locator", "localize-events"),
+    "alarms": ("calibrate-budget", "localize-alarms"),
+    "marks": ("learn-marks",),
+    "describe": (
+        "sample-focus",
+        "sample-clips",
+        "describe-clips",
+        "describe-events",
+        "describe-video",
+        "report-descriptions",
+    ),
+    "hivau": ("list-hivau", "answer-hivau", "score-texts"),
+    "report": ("plot-video", "plot-curves"),
+    "evaluate": ("evaluate", "report-metrics"),
+    "compare": ("compare-methods",),
+    "viewer": ("build-viewer", "add-marks"),
+    "masks": ("show-mask",),
+    "annotate": ("export-events", "import-annotations"),
+    "datasets": ("make-sheet", "import-scores", "frame-counts", "add-videos"),
+    "demo": (
+        "make-demo-video",
+        "make-demo-sheet",
+        "train-demo-model",
+        "train-demo-clip",
+        "train-demo-llm",
+    ),
+    "run": (
+        "check-config",
+        "check-annotations",
+        "label-segments",
+        "list-failures",
+        "show-results",
+        "write-reference",
+    ),
+    "detect": ("detect",),
+    "watch": ("watch",),
+    "start": ("init", "run", "workflow-path"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,19 +101,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"hhvad: error: {message} (see '{self.prog} --help')\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with the commands of every stage."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser with the commands of every stage, or of the stage of a known `command` alone."""
     parser = _Parser(prog="hhvad", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--version", action="version", version=f"hhvad {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for stage in STAGES:
+    for stage in [name for name, its in STAGES.items() if command in its] or STAGES:
         import_module(f"hhvad.cli.{stage}").add_commands(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. A user's mistake is one line on stderr and exit code 2."""
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(words[0] if words else None).parse_args(words)
     try:
         arguments.run(arguments)
     except HHVADError as error:

@@ -154,8 +154,10 @@ def test_functions_live_in_common_and_beside_the_rules_of_methods():
 
 
 def test_every_command_explains_itself(capsys):
-    for stage in STAGES:
+    for stage, commands in STAGES.items():
         assert (PACKAGE / "cli" / f"{stage}.py").is_file()
+        alone = build_parser(commands[0])._subparsers._group_actions[0].choices
+        assert tuple(alone) == commands, stage
     for name in build_parser()._subparsers._group_actions[0].choices:
         with pytest.raises(SystemExit) as caught:
             main([name, "--help"])

@@ -36,7 +36,6 @@ EVENT = [
 
 @pytest.fixture(autouse=True)
 def commands(monkeypatch):
-    monkeypatch.setattr("hhvad.cli.STAGES", ("viewer",))
     if "thumbnails" not in hdf5.SCHEMA_VERSIONS:
         monkeypatch.setitem(hdf5.SCHEMA_VERSIONS, "thumbnails", 1)
 

@@ -301,7 +301,7 @@ def test_keys_play_step_and_mark(browser):
     assert text(browser, "count").startswith("4 of 5 events")
 
 
-def test_marks_stay_and_become_rows_of_the_sheet(browser, viewer, tmp_path, monkeypatch, capsys):
+def test_marks_stay_and_become_rows_of_the_sheet(browser, viewer, tmp_path, capsys):
     from hhvad.cli import main
 
     click_row(browser, "web=m#1")
@@ -321,7 +321,6 @@ def test_marks_stay_and_become_rows_of_the_sheet(browser, viewer, tmp_path, monk
     assert [(row["video"], row["mark"]) for row in read_tsv(exported)] == [
         ("old", "false"), ("web=m#1", "true"),
     ]  # fmt: skip
-    monkeypatch.setattr("hhvad.cli.STAGES", ("viewer",))
     own = tmp_path / "sheet.tsv"
     shutil.copy(viewer.parents[3] / "videos.tsv", own)
     assert main(["add-marks", str(exported), "--sheet", str(own)]) == 0
