@@ -16,7 +16,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from hhvad.config import read_yaml
 from hhvad.errors import ConfigError
 
 Polygon = tuple[tuple[float, float], ...]
@@ -28,6 +27,8 @@ _Point = tuple[int, int]
 
 def read(path: str | Path) -> dict[str, Polygons]:
     """The polygons of each camera. Raises ConfigError, which names camera, polygon and corner."""
+    from hhvad.config import read_yaml  # here: the jobs of videos need no pydantic
+
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: not a list of cameras; write CAMERA: [[[x, y], ...], ...]")
