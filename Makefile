@@ -62,7 +62,7 @@ workflow-test: venv-test
 	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile tests/workflow
 
 fault-test: venv-test
-	$(RUN) pytest --quiet tests/faults
+	$(RUN) pytest --quiet --numprocesses 2 --dist loadfile tests/faults
 
 # The long form: at least 60 kills, hundreds of damaged files; ends in a table.
 faults: venv-test
