@@ -206,6 +206,35 @@ class Study:
         own = self.models[model].size if model else None
         return own or self.config.sampling.size
 
+    def size_name(self, model: str | None = None) -> str:
+        """That size as it stands in file names."""
+        return "x".join(map(str, self.size(model)))
+
+    def fitted_size(self, model: str) -> str:
+        """The same of a model's single frames, and that they are cut."""
+        return self.size_name(model) + ("-crop" if self.models[model].fit == "crop" else "")
+
+    @cached_property
+    def costed(self) -> dict[str, dict[str, Any]]:
+        """Of each method its kind, what it needs, and the jobs that make its scores and events."""
+        return {
+            name: {
+                "kind": method.kind,
+                "needs": method.needs._asdict(),
+                "jobs": [
+                    "probe_video",
+                    *method.jobs(name, self),
+                    f"calibrate_budget/{name}"
+                    if name in self.budgeted
+                    else f"calibrate_locator/{name}",
+                    f"localize_alarms/{name}"
+                    if name in self.alarmed
+                    else f"localize_events/{name}",
+                ],
+            }
+            for name, method in self.methods.items()
+        }
+
     def seen(self, model: str) -> tuple[int | str, ...]:
         """What the single frames that a model sees depend on: their size, and that they are cut."""
         fit = self.models[model].fit

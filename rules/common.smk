@@ -1,5 +1,6 @@
 # What the rules share: the checked study, and the functions that pick inputs and params from it.
 
+import json
 import os
 import time
 from pathlib import Path
@@ -134,21 +135,10 @@ def annotations_of_split(wildcards):
 # --- frames and models ----------------------------------------------------------------------------
 
 
-def size_name(size):
-    """Height and width as they stand in file names."""
-    return f"{size[0]}x{size[1]}"
-
-
 def height_and_width(wildcards):
     """Height and width that a file's name gives, and how frames are fitted to them."""
     size, _, fit = wildcards.size.partition("-")
     return [*size.split("x"), *(["--fit", fit] if fit else [])]
-
-
-def fitted_size(model):
-    """Height, width and fit of a model's single frames as they stand in file names."""
-    fit = STUDY.models[model].fit
-    return size_name(STUDY.size(model)) + ("-crop" if fit == "crop" else "")
 
 
 def frames_file(wildcards):
@@ -157,7 +147,7 @@ def frames_file(wildcards):
     Each (model, prompt) has scratch files of its own: if readers shared them, a new reader would
     have them sampled again, and Snakemake would run all readers again.
     """
-    size = size_name(STUDY.size(wildcards.model))
+    size = STUDY.size_name(wildcards.model)
     if wildcards.view != "segments" or is_calibration_sample(wildcards):
         return f"<results>/frames/{wildcards.view}/{size}/{wildcards.video}.h5"
     reader = f"{wildcards.model}.{wildcards.prompt}"
@@ -166,7 +156,7 @@ def frames_file(wildcards):
 
 def grid_file(wildcards, reader):
     """One frame every `stride` frames, on scratch, for one reader: see frames_file."""
-    size = fitted_size(wildcards.model)
+    size = STUDY.fitted_size(wildcards.model)
     return f"<scratch>/grid/{wildcards.stride}/{reader}/{size}/{wildcards.video}.h5"
 
 
@@ -346,7 +336,7 @@ def results_of_methods(wildcards):
             files += [f"figures/{name}/{figure}.svg" for figure in ("rss", "features")]
             files += [f"detector/{name}.h5"]
     if COMPARED:
-        files += ["comparison/methods.json"]
+        files += ["comparison/methods.json", "comparison/costs.json"]
     return [f"<results>/{file}" for file in files]
 
 
@@ -365,6 +355,16 @@ def metrics_of_methods(wildcards):
     return [f"<results>/metrics/{name}.json" for name in STUDY.methods]
 
 
+def costs_of_methods(wildcards):
+    """Which jobs each method consists of and what it needs, as JSON."""
+    return json.dumps(STUDY.costed)
+
+
+def benchmarks_folder(wildcards):
+    """The folder behind <benchmarks>."""
+    return FOLDERS["benchmarks"].replace("<logs>", LOGS)
+
+
 def results_of_viewer(wildcards):
     """What the viewer shows. Metrics stand for the labelled videos, whose events they are made of:
     Snakemake's time grows with the square of a job's inputs.
@@ -378,7 +378,7 @@ def results_of_viewer(wildcards):
         files += [f"events/{method}/{name}.json" for name in TEST if name not in judged]
         if method in STUDY.wordings:
             files += [f"experts/{method}.tsv", f"figures/{method}/rss.svg"]
-    files += ["comparison/methods.json"] if COMPARED else []
+    files += ["comparison/methods.json", "comparison/costs.json"] if COMPARED else []
     return [f"<results>/{file}" for file in files]
 
 

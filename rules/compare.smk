@@ -54,3 +54,39 @@ rule compare_methods:
         " --latex {output.latex:q}"
         " --curves {output.curves:q}"
         " --heat-map {output.heat_map:q} > {log:q} 2>&1"
+
+
+rule compare_costs:
+    """Add up what each method's jobs took, and say what the method needs."""
+    input:
+        # Made when all that is added up has run.
+        metrics=metrics_of_methods,
+    output:
+        json="<results>/comparison/costs.json",
+        table="<results>/comparison/costs.tsv",
+        markdown="<results>/comparison/costs.md",
+        latex="<results>/comparison/costs.tex",
+    log:
+        "<logs>/compare_costs.log",
+    benchmark:
+        "<benchmarks>/compare_costs.tsv"
+    conda:
+        "../envs/light.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        methods=costs_of_methods,
+        sheet=SHEET,
+        results=results_folder,
+        benchmarks=benchmarks_folder,
+    shell:
+        "hhvad compare-costs"
+        " --methods {params.methods:q}"
+        " --sheet {params.sheet:q}"
+        " --results {params.results:q}"
+        " --benchmarks {params.benchmarks:q}"
+        " --out {output.json:q}"
+        " --table {output.table:q}"
+        " --markdown {output.markdown:q}"
+        " --latex {output.latex:q} > {log:q} 2>&1"

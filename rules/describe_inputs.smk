@@ -18,7 +18,7 @@ def scores_of_focus(wildcards):
 
 def frames_of_focus(wildcards):
     """The chosen frames at the size of the model that looks."""
-    size = size_name(STUDY.size(DESCRIBE.model))
+    size = STUDY.size_name(DESCRIBE.model)
     return f"<scratch>/focus/{wildcards.method}/{size}/{wildcards.video}.h5"
 
 

@@ -163,9 +163,9 @@ use rule embed_frames as embed_class_tokens with:
     output:
         "<results>/vectors/{model}/class{stride}/{video}.h5",
     log:
-        "<logs>/embed_class_tokens/{model}/grid{stride}/{video}.log",
+        "<logs>/embed_class_tokens/{model}/class{stride}/{video}.log",
     benchmark:
-        "<benchmarks>/embed_class_tokens/{model}/grid{stride}/{video}.tsv"
+        "<benchmarks>/embed_class_tokens/{model}/class{stride}/{video}.tsv"
     params:
         path=lambda wildcards: model_of(wildcards).path,
         revision=lambda wildcards: model_of(wildcards).revision or "",

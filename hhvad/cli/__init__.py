@@ -68,7 +68,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "hivau": ("list-hivau", "answer-hivau", "score-texts"),
     "report": ("plot-video", "plot-curves"),
     "evaluate": ("evaluate", "report-metrics"),
-    "compare": ("compare-methods",),
+    "compare": ("compare-methods", "compare-costs"),
     "viewer": ("build-viewer", "add-marks"),
     "masks": ("show-mask",),
     "annotate": ("export-events", "import-annotations"),

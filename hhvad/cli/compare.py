@@ -1,4 +1,4 @@
-"""The command of rules/compare.smk: several methods side by side."""
+"""The commands of rules/compare.smk: several methods side by side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add compare-methods."""
+    """Add compare-methods and compare-costs."""
     p = commands.add_parser(
         "compare-methods",
         help="all methods of a run side by side, and what tells two of them apart",
@@ -28,6 +28,26 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--curves", required=True, metavar="SVG", help="ROC and precision-recall")
     p.add_argument("--heat-map", required=True, metavar="SVG", help="videos by methods")
     p.set_defaults(run=_compare)
+
+    p = commands.add_parser(
+        "compare-costs",
+        help="what each method of a run took and needed",
+        description="Add up the times, model calls and tokens of the jobs of each method.",
+    )
+    p.add_argument(
+        "--methods",
+        required=True,
+        metavar="JSON",
+        help="{NAME: {'kind': K, 'needs': {'labels', 'training', 'wordings'}, 'jobs': [PATH]}}",
+    )
+    p.add_argument("--sheet", required=True, metavar="TSV", help="the sample sheet")
+    p.add_argument("--results", required=True, metavar="DIR", help="the study's results")
+    p.add_argument("--benchmarks", required=True, metavar="DIR", help="the times of its jobs")
+    p.add_argument("--out", required=True, metavar="JSON")
+    p.add_argument("--table", required=True, metavar="TSV")
+    p.add_argument("--markdown", required=True, metavar="MD")
+    p.add_argument("--latex", required=True, metavar="TEX")
+    p.set_defaults(run=_compare_costs)
 
 
 def _compare(arguments: Namespace) -> None:
@@ -72,4 +92,30 @@ def _compare(arguments: Namespace) -> None:
     }
     plots.save(plots.method_curves(lines, labels), arguments.curves)
     plots.save(plots.method_videos(result["per_video"], names), arguments.heat_map)
+    print(text)
+
+
+def _compare_costs(arguments: Namespace) -> None:
+    import json
+
+    from hhvad import sheet
+    from hhvad.errors import ConfigError
+    from hhvad.evaluation import costs
+    from hhvad.files import write_json, write_text, write_tsv
+
+    try:
+        methods = [
+            costs.Costed(name, one["kind"], one["needs"], one["jobs"])
+            for name, one in json.loads(arguments.methods).items()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"--methods: not the JSON that the help shows ({error!r})") from error
+    rows = costs.costs(
+        methods, sheet.read(arguments.sheet), Path(arguments.benchmarks), Path(arguments.results)
+    )
+    text = costs.markdown(rows)
+    write_json(arguments.out, {"meanings": costs.MEANINGS, "note": costs.NOTE, "methods": rows})
+    write_tsv(arguments.table, costs.COLUMNS, [[row[key] for key in costs.COLUMNS] for row in rows])
+    write_text(arguments.markdown, text)
+    write_text(arguments.latex, costs.latex(rows))
     print(text)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hhvad.errors import ArtifactError
-from hhvad.evaluation import evaluate, intervals, metrics
+from hhvad.evaluation import evaluate, intervals, metrics, tables
 from hhvad.evaluation.curves import points
 from hhvad.evaluation.metrics import Floats
 
@@ -103,11 +103,11 @@ def _differences(methods: Sequence[Method], resamples: int, seed: int) -> Iterat
     pairs = list(combinations(range(len(methods)), 2))
     if not pairs:
         return
-    tables = [evaluate.Judged(method.videos, method.result["tau"]) for method in methods]
-    without = [intervals.leave_out(table.statistics, len(table.videos)) for table in tables]
+    judged = [evaluate.Judged(method.videos, method.result["tau"]) for method in methods]
+    without = [intervals.leave_out(table.statistics, len(table.videos)) for table in judged]
     strict = [
         _strict(table, method.result["metrics"], 1 - 0.05 / len(pairs), resamples, seed)
-        for table, method in zip(tables, methods, strict=True)
+        for table, method in zip(judged, methods, strict=True)
     ]
     for name in SHARES:
         for i, j in pairs:
@@ -280,39 +280,15 @@ PAIR_HEAD = ["metric", "methods", "difference", "interval", ""]
 
 def markdown(result: Mapping[str, Any]) -> str:
     """The comparison as Markdown: a table of methods and one of differences."""
-
-    def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-        lines = [head, ["---"] * len(head), *rows]
-        return ["| " + " | ".join(c.replace("|", r"\|") for c in line) + " |" for line in lines]
-
     head, rows = _cells(result)
-    return "\n".join([*table(head, rows), "", *table(PAIR_HEAD, _pairs(result)), "", NOTE, ""])
-
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-    }
-)
+    pairs = tables.markdown(PAIR_HEAD, _pairs(result))
+    return "\n".join([*tables.markdown(head, rows), "", *pairs, "", NOTE, ""])
 
 
 def latex(result: Mapping[str, Any]) -> str:
     """The comparison as LaTeX: two tabulars with the rules of the package booktabs."""
-
-    def tabular(head: Sequence[str], rows: Sequence[Sequence[str]], columns: str) -> list[str]:
-        def line(cells: Sequence[str]) -> str:
-            return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
-
-        body = [line(row) for row in rows]
-        start = rf"\begin{{tabular}}{{{columns}}}"
-        rules = [r"\toprule", line(head), r"\midrule", *body, r"\bottomrule"]
-        return [start, *rules, r"\end{tabular}"]
-
     head, rows = _cells(result)
-    lines = tabular(head, rows, "l" + "r" * len(HEADLINE))
+    lines = tables.latex(head, rows, "l" + "r" * len(HEADLINE))
     if result["differences"]:
-        lines += ["", *tabular(PAIR_HEAD, _pairs(result), "llrrl")]
+        lines += ["", *tables.latex(PAIR_HEAD, _pairs(result), "llrrl")]
     return "\n".join([f"% {NOTE}", "% Needs \\usepackage{booktabs}.", *lines, ""])

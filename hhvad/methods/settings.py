@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from hhvad.config import Section
 from hhvad.errors import ConfigError
 from hhvad.localization.alarms import parse_hours
+
+if TYPE_CHECKING:
+    from hhvad.study import Study
 
 DAY = 86400
 
@@ -181,6 +184,14 @@ class Locator(Section):
         return (PAPER_TAUS if self.taus == "paper" else self.taus).words()
 
 
+class Needs(NamedTuple):
+    """What a method needs before it scores a video, each in a few words; "" for nothing."""
+
+    labels: str = ""
+    training: str = ""
+    wordings: str = ""
+
+
 class Method(Section):
     """The part of a method's entry that all kinds share."""
 
@@ -191,6 +202,32 @@ class Method(Section):
     def asks(self) -> dict[str, str]:
         """The names of the models that it asks, by the key that holds each."""
         return {}
+
+    @property
+    def needs(self) -> Needs:
+        """What it needs besides a threshold, for the comparison of methods."""
+        return Needs()
+
+    def jobs(self, name: str, study: Study) -> list[str]:
+        """The jobs that make the scores of method `name`: their benchmarks, without the suffix.
+
+        Folders that have a file for each video, or single files; docs/compare.md adds them up.
+        """
+        return []
+
+
+def vector_jobs(study: Study, encoder: str, stride: int, windows: str | None = None) -> list[str]:
+    """The jobs that turn frames into vectors: those of a grid, or of exact windows."""
+    size = study.fitted_size(encoder)
+    if windows:
+        return [
+            f"sample_windows/{windows}/vectors.{encoder}/{size}",
+            f"embed_windows/{encoder}/{windows}",
+        ]
+    return [
+        f"sample_grid/{stride}/vectors.{encoder}/{size}",
+        f"embed_frames/{encoder}/grid{stride}",
+    ]
 
 
 def take_preset(data: Any, presets: Mapping[str, Mapping[str, Any]]) -> Any:

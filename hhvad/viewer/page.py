@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from hhvad.media.time import FrameTimes
 
 # Raise it when the page changes: the rule carries it in its params.
-VIEWER_VERSION = 3
+VIEWER_VERSION = 4
 
 EVENT_COLUMNS = (
     "rank",
@@ -434,18 +434,22 @@ def _metrics(
 
 
 def _comparison(path: Path) -> dict[str, Any]:
-    """The paired differences of methods, and the figures beside the file as pictures."""
+    """The paired differences of methods; what lies beside the file: costs, figures as pictures."""
     result = read_json(path)
     pictures = {}
     for name in ("curves", "videos"):
         file = path.with_name(f"{name}.svg")
         if file.is_file():
             pictures[name] = _picture(file)
-    return {
+    shown = {
         "differences": result["differences"],
         "correction": result["correction"],
         "pictures": pictures,
     }
+    costs = path.with_name("costs.json")
+    if costs.is_file():
+        shown["costs"] = read_json(costs)
+    return shown
 
 
 def _picture(path: Path) -> str:

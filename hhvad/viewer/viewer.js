@@ -1035,6 +1035,7 @@
         ["", "", "number", "number", "number", ""],
       ),
     ];
+    if (comparison.costs) nodes.push(...costNodes(comparison.costs));
     const words = {
       curves: ["Curves", "ROC and precision-recall curves of all methods"],
       videos: ["Videos", "Videos by methods: where they disagree"],
@@ -1046,6 +1047,25 @@
       nodes.push(make("h3", words[name][0]), picture);
     }
     return nodes;
+  }
+
+  // What each method needed and took; what the columns mean is told by the table below them.
+  function costNodes(costs) {
+    const columns = Object.keys(costs.meanings).filter((key) => key !== "method");
+    const words = new Set(["kind", "labels", "training", "wordings"]);
+    return [
+      make("h3", "Costs"),
+      make("p", costs.note),
+      table(
+        ["", ...costs.methods.map((one) => one.method), "meaning"],
+        columns.map((key) => [
+          key.replaceAll("_", " "),
+          ...costs.methods.map((one) => (words.has(key) ? one[key] || "none" : one[key].toLocaleString("en"))),
+          costs.meanings[key],
+        ]),
+        ["", ...costs.methods.map(() => "number"), "meaning"],
+      ),
+    ];
   }
 
   function methodSection(name, method, meanings) {

@@ -30,7 +30,7 @@ def frame_vectors(wildcards):
 
 def windows_file(wildcards):
     """The frames of exact windows, on scratch, for one reader: see frames_file."""
-    size = fitted_size(wildcards.model)
+    size = STUDY.fitted_size(wildcards.model)
     reader = f"vectors.{wildcards.model}"
     return f"<scratch>/windows/{wildcards.windows}/{reader}/{size}/{wildcards.video}.h5"
 

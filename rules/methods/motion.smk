@@ -4,7 +4,7 @@
 rule measure_motion:
     """Measure the mean absolute difference of neighbouring sampled frames in each segment."""
     input:
-        frames=f"<scratch>/segments/motion/{size_name(SAMPLING.size)}/{{video}}.h5",
+        frames=f"<scratch>/segments/motion/{STUDY.size_name()}/{{video}}.h5",
         probe="<results>/probe/{video}.json",
     output:
         "<results>/motion/{video}.tsv",

@@ -8,7 +8,7 @@ def probe(wildcards):
 
 def probed_frames(wildcards):
     """The frames of a video's segments, on scratch, for this method alone: see frames_file."""
-    size = size_name(STUDY.size(wildcards.model))
+    size = STUDY.size_name(wildcards.model)
     return f"<scratch>/segments/probe.{wildcards.method}/{size}/{wildcards.video}.h5"
 
 

@@ -47,9 +47,8 @@ def test_a_run_of_two_methods_ends_in_a_comparison(ran: Study):
     assert ran.planned() == {}
     folder = ran.folder / "results/demo/comparison"
     files = {path.name for path in folder.iterdir()}
-    assert files == {f"methods.{end}" for end in ("json", "tsv", "md", "tex")} | {
-        "curves.svg",
-        "videos.svg",
+    assert files == {"curves.svg", "videos.svg"} | {
+        f"{name}.{end}" for name in ("methods", "costs") for end in ("json", "tsv", "md", "tex")
     }
     result = read_json(folder / "methods.json")
     for one in result["methods"]:
@@ -65,7 +64,7 @@ def test_a_new_method_computes_its_own_and_the_comparison(ran: Study):
     write_methods(ran, {**MOTIONS, "third": {"kind": "motion", "quantile": 0.5}})
     rules, methods = rules_and_methods(ran)
     assert methods == {"third"}
-    assert {"compare_methods", "build_viewer"} < rules
+    assert {"compare_methods", "compare_costs", "build_viewer"} < rules
     assert "measure_motion" not in rules
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from study import ROOT, Study
 
+from hhvad import study
 from hhvad.artifacts import texts
 from hhvad.files import read_json
 
@@ -17,7 +18,7 @@ Jobs = Counter[tuple[str, str]]
 METHODS = {"headhunt", "lavad", "zero-shot", "probe", "motion"}
 AFTER_SCORES = {
     "calibrate_locator", "localize_events", "report_metrics", "plot_video", "plot_curves",
-    "build_viewer", "compare_methods", "all",
+    "build_viewer", "compare_methods", "compare_costs", "all",
 }  # fmt: skip
 AFTER_RATINGS = {"refine_scores"} | AFTER_SCORES
 AFTER_SUMMARIES = {"ask_ratings", "complete_texts", "read_ratings"} | AFTER_RATINGS
@@ -76,6 +77,28 @@ def test_every_method_scores_and_is_judged(ran: Study):
         counts = read_json(path)
         assert 0 <= counts["unreadable"] < counts["windows"]
     assert not list((results / "scratch").rglob("*.h5"))
+
+
+def test_the_costs_are_of_every_job_that_makes_scores(ran: Study, monkeypatch: pytest.MonkeyPatch):
+    results, logs = ran.folder / "results/demo", ran.folder / "logs/demo/benchmarks"
+    costs = {row["method"]: row for row in read_json(results / "comparison/costs.json")["methods"]}
+    assert set(costs) == METHODS
+    assert not any(row["unmeasured"] for row in costs.values())
+    assert costs["motion"]["model_calls"] == 0 < costs["headhunt"]["model_calls"]
+    answers = (results / "answers/demo-llm/lavad").rglob("*.jsonl")
+    captions = (results / "captions/demo").rglob("*.jsonl")
+    rows = [row for file in (*answers, *captions) for row in texts.read(file).rows]
+    assert costs["lavad"]["tokens"] == sum(row["tokens"] for row in rows)
+    files = {path.relative_to(logs).with_suffix("").as_posix() for path in logs.rglob("*.tsv")}
+    monkeypatch.chdir(ran.folder)
+    costed = study.Study.read("config/config.yaml").costed
+    jobs = {job for one in costed.values() for job in one["jobs"]}
+    rest = {file for file in files if file not in jobs and file.rpartition("/")[0] not in jobs}
+    assert {file.split("/")[0] for file in rest} == {
+        "build_viewer", "check_annotations", "compare_costs", "compare_methods", "make_demo_video",
+        "plot_curves", "plot_features", "plot_heads", "plot_video", "report_metrics",
+        "sample_thumbnails",
+    }  # fmt: skip
 
 
 def test_a_new_rating(ran: Study):

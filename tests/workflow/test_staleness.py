@@ -269,7 +269,7 @@ def test_another_method_computes_its_own_steps_alone(finished: Study):
     assert rules(jobs) == {
         "sample_segments", "measure_motion", "score_motion", "calibrate_locator",
         "localize_events", "report_metrics", "plot_video", "plot_curves", "compare_methods",
-        "build_viewer", "all",
+        "compare_costs", "build_viewer", "all",
     }  # fmt: skip
     assert {w["method"] for rule, _ in jobs for w in wildcards(jobs, rule) if "method" in w} == {
         "motion"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,7 +12,10 @@ from hhvad.methods.headhunt.saliency import GROUP as METRICS_GROUP
 from hhvad.methods.headhunt.saliency import METRICS
 from hhvad.methods.headhunt.scorer import GROUP as KINDS_GROUP
 from hhvad.methods.headhunt.scorer import KINDS
-from hhvad.methods.settings import Method, take_preset
+from hhvad.methods.settings import Method, Needs, take_preset
+
+if TYPE_CHECKING:
+    from hhvad.study import Study
 
 # What the authors' code does where it differs from their paper or from what is right.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -144,3 +147,35 @@ class HeadHunt(Method):
     def asks(self) -> dict[str, str]:
         """Its one model."""
         return {"model": self.model}
+
+    @property
+    def needs(self) -> Needs:
+        """Labels and a regression, where no finished detector is read."""
+        if self.detector:
+            return Needs("", "none: a finished detector", "one question")
+        return Needs(
+            "of calibration videos", f"a scorer ({self.scorer.kind}) of a few heads", "questions"
+        )
+
+    def jobs(self, name: str, study: Study) -> list[str]:
+        """Captures under every prompt for the heads, under one for the scores."""
+        online = study.online(name)
+        size = study.size_name(self.model)
+        found = [
+            f"sample_segments/{self.model}.{online}/{size}",
+            f"capture_heads/{self.model}/segments/{online}",
+            f"score_headhunt/{name}",
+        ]
+        if name in study.frozen:
+            return [*found, f"unpack_locator/{name}"]
+        view = self.calibration.view
+        sampled = {
+            "video": "sample_frames",
+            "video-but-last": "sample_video_but_last",
+            "segments": "sample_calibration_segments",
+        }[view]
+        captures = [f"capture_heads/{self.model}/{view}/{one}" for one in study.prompts_of(name)]
+        fits = [f"{rule}/{name}" for rule in ("identify_heads", "fit_scorer", "pack_detector")]
+        found += [f"{sampled}/{size}", *captures, *fits]
+        found += [f"score_saliency/{name}/{one}" for one in study.prompts_of(name)]
+        return list(dict.fromkeys(found))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from hhvad.config import Count, Id, Section, Seed, Text
-from hhvad.methods.settings import Method, take_preset
+from hhvad.methods.settings import Method, Needs, take_preset, vector_jobs
+
+if TYPE_CHECKING:
+    from hhvad.study import Study
 
 PRESETS: dict[str, dict[str, Any]] = {
     "native": {},
@@ -146,6 +149,31 @@ class Lavad(Method):
         if isinstance(self.captioner, str):
             captioners = {"captioner": self.captioner}
         return {**captioners, "llm": self.llm, "encoder": self.encoder}
+
+    @property
+    def needs(self) -> Needs:
+        """No labels and no training."""
+        return Needs(wordings="for captions, summaries and ratings")
+
+    def jobs(self, name: str, study: Study) -> list[str]:
+        """Captions, their vectors and those of frames, summaries and ratings."""
+        found = []
+        for captioner in self.captioners:
+            of_captions = f"{captioner}/grid{self.stride}/{self.caption.id}"
+            reader = f"captions.{captioner}.{self.caption.id}"
+            found += [
+                f"sample_grid/{self.stride}/{reader}/{study.fitted_size(captioner)}",
+                f"caption_frames/{of_captions}",
+                f"embed_texts/{self.encoder}/captions/{of_captions}",
+            ]
+        found += vector_jobs(study, self.encoder, self.stride, self.exact_frames)
+        if self.neighbours.among == "summaries":
+            found += [f"embed_texts/{self.encoder}/summaries/{name}"]
+        found += [
+            f"complete_texts/{self.llm}/{name}/{question}" for question in ("summary", "rating")
+        ]
+        rules = ("clean_captions", "ask_summaries", "read_summaries", "ask_ratings", "read_ratings")
+        return [*found, *(f"{rule}/{name}" for rule in (*rules, "refine_scores"))]
 
 
 class Wordings(Section):

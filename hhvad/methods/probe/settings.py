@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from hhvad.config import Id, Text
-from hhvad.methods.settings import Method
+from hhvad.methods.settings import Method, Needs
+
+if TYPE_CHECKING:
+    from hhvad.study import Study
 
 PLACE = "{threshold}"
 
@@ -55,6 +58,19 @@ class Probe(Method):
     def asks(self) -> dict[str, str]:
         """Its model."""
         return {"model": self.model}
+
+    @property
+    def needs(self) -> Needs:
+        """No labels and no training."""
+        return Needs(wordings=f"{len(self.thresholds)} questions with answers")
+
+    def jobs(self, name: str, study: Study) -> list[str]:
+        """A question to each segment."""
+        return [
+            f"sample_segments/probe.{name}/{study.size_name(self.model)}",
+            f"answer_questions/{self.model}/{name}",
+            f"score_probe/{name}",
+        ]
 
     @property
     def questions(self) -> tuple[str, ...]:

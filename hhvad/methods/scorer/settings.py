@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from hhvad.config import Count, Id
-from hhvad.methods.settings import Method
+from hhvad.methods.settings import Method, Needs
+
+if TYPE_CHECKING:
+    from hhvad.study import Study
 
 
 class Scorer(Method):
@@ -24,3 +27,16 @@ class Scorer(Method):
     def asks(self) -> dict[str, str]:
         """The model whose vision encoder looks."""
         return {"model": self.model}
+
+    @property
+    def needs(self) -> Needs:
+        """A scorer that somebody trained on labelled videos."""
+        return Needs("of training videos, by others", "a network, by others")
+
+    def jobs(self, name: str, study: Study) -> list[str]:
+        """Class vectors of frames."""
+        return [
+            f"sample_grid/{self.stride}/class.{self.model}/{study.fitted_size(self.model)}",
+            f"embed_class_tokens/{self.model}/class{self.stride}",
+            f"score_vectors/{name}",
+        ]

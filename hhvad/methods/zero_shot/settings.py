@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from hhvad.config import Count, Id, Section, Text
-from hhvad.methods.settings import Method
+from hhvad.methods.settings import Method, Needs, vector_jobs
+
+if TYPE_CHECKING:
+    from hhvad.study import Study
 
 
 class Phrases(Section):
@@ -36,3 +39,18 @@ class ZeroShot(Method):
     def asks(self) -> dict[str, str]:
         """Its encoder."""
         return {"encoder": self.encoder}
+
+    @property
+    def needs(self) -> Needs:
+        """No labels and no training."""
+        phrases = [*self.phrases.normal, *self.phrases.anomalous]
+        return Needs(wordings=f"{len(phrases)} phrases")
+
+    def jobs(self, name: str, study: Study) -> list[str]:
+        """Vectors of frames and of the phrases."""
+        return [
+            *vector_jobs(study, self.encoder, self.stride),
+            f"write_phrases/{name}",
+            f"embed_texts/{self.encoder}/phrases/{name}",
+            f"score_zero_shot/{name}",
+        ]
