@@ -113,6 +113,11 @@ class Sampling(Section):
         "the next key frame get no score and the rest counts (docs/video.md).",
     )
     threads: Count = Field(2, description="CPU threads that decode a video.")
+    scratch_mb: Count = Field(
+        4096,
+        description="MiB of frames that a job keeps on scratch; those of a longer video are "
+        "decoded while the model looks at the ones before. Changes nothing else.",
+    )
     timeout: Annotated[float, Field(gt=0, le=1e6)] = Field(
         3600, description="Seconds after which decoding one video counts as hung."
     )

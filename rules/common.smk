@@ -234,6 +234,22 @@ def on_damage(wildcards, output):
     return SAMPLING.on_damage
 
 
+def kept_all(wildcards, output):
+    """All frames are kept: of a whole video there are few."""
+    return ""
+
+
+def kept_on_scratch(wildcards, output):
+    """How many of a video's frames are kept, as a flag; readers of the file decode the rest."""
+    return f"--keep-mb {SAMPLING.scratch_mb}"
+
+
+def rest_flags(wildcards, output):
+    """Where a reader of frames finds what their file leaves out, as flags."""
+    limit = ["--decode-timeout", SAMPLING.timeout, "--decode-threads", SAMPLING.threads]
+    return join(map(str, ["--path", video_path(wildcards), *limit]))
+
+
 def batch_size_of_captures(wildcards, output):
     """Segments per forward pass of a capture, or auto."""
     return COMPUTE.batch_size
@@ -441,14 +457,14 @@ def video_mb(wildcards):
 
 
 def segments_mb(wildcards):
-    """MiB that the frames of all segments take."""
+    """MiB that the frames of all segments take on scratch."""
     frames = SAMPLING.frames_per_segment * segments_at_most(wildcards)
-    return frames_mb(wildcards, frames)
+    return min(frames_mb(wildcards, frames), 100 + SAMPLING.scratch_mb)
 
 
 def grid_mb(wildcards):
-    """MiB that the frames of a grid take."""
-    return frames_mb(wildcards, grid_at_most(wildcards))
+    """MiB that the frames of a grid take on scratch."""
+    return min(frames_mb(wildcards, grid_at_most(wildcards)), 100 + SAMPLING.scratch_mb)
 
 
 def frames_mb(wildcards, frames):

@@ -34,12 +34,14 @@ rule capture_heads:
         heads=wanted_heads,
         frames=frames_shape,
         batch_size=batch_size_of_captures,
+        rest=rest_flags,
         compute=compute_flags,
         schema=SCHEMA_VERSIONS["features"],
     shell:
         "hhvad capture-heads"
         " --frames {input.frames:q}"
         " --probe {input.probe:q}"
+        " {params.rest}"
         " --times {params.times}"
         " --outer-marks {params.outer_marks}"
         " --model {params.path:q}"
@@ -91,11 +93,14 @@ rule caption_frames:
         max_tokens=lambda wildcards: caption_of(wildcards).max_tokens,
         size=lambda wildcards: STUDY.seen(wildcards.model),
         mask=mask_flag,
+        rest=rest_flags,
         compute=compute_flags,
         schema=TEXT_VERSIONS["texts"],
     shell:
         "hhvad caption-frames"
         " --frames {input.frames:q}"
+        " --probe {input.probe:q}"
+        " {params.rest}"
         " --model {params.path:q}"
         " --model-name {wildcards.model:q}"
         " --revision={params.revision:q}"
@@ -138,12 +143,15 @@ rule embed_frames:
         batch_size=lambda wildcards: model_of(wildcards).batch_size,
         size=lambda wildcards: STUDY.seen(wildcards.model),
         mask=mask_flag,
+        rest=rest_flags,
         compute=compute_flags,
         schema=SCHEMA_VERSIONS["vectors"],
         vectors=unit_vectors,
     shell:
         "hhvad embed-frames"
         " --frames {input.frames:q}"
+        " --probe {input.probe:q}"
+        " {params.rest}"
         " --vectors {params.vectors}"
         " --model {params.path:q}"
         " --model-name {wildcards.model:q}"
@@ -174,6 +182,7 @@ use rule embed_frames as embed_class_tokens with:
         batch_size=lambda wildcards: model_of(wildcards).batch_size,
         size=lambda wildcards: STUDY.seen(wildcards.model),
         mask=mask_flag,
+        rest=rest_flags,
         compute=compute_flags,
         schema=SCHEMA_VERSIONS["vectors"],
         vectors="class",

@@ -146,6 +146,7 @@ rule sample_frames:
         mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
+        keep=kept_all,
     shell:
         "hhvad sample-frames"
         " --video {wildcards.video:q}"
@@ -157,6 +158,7 @@ rule sample_frames:
         " --size {params.size}"
         " {params.mask}"
         " --threads {threads}"
+        " {params.keep}"
         " --timeout {params.timeout}"
         " --out {output:q} 2> {log:q}"
 
@@ -178,6 +180,7 @@ use rule sample_frames as sample_video_but_last with:
         mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
+        keep=kept_all,
 
 
 use rule sample_frames as sample_segments with:
@@ -201,6 +204,7 @@ use rule sample_frames as sample_segments with:
         mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
+        keep=kept_on_scratch,
 
 
 use rule sample_frames as sample_grid with:
@@ -224,6 +228,7 @@ use rule sample_frames as sample_grid with:
         mask=mask_flag,
         schema=SCHEMA_VERSIONS["frames"],
         timeout=time_limit,
+        keep=kept_on_scratch,
 
 
 use rule sample_segments as sample_calibration_segments with:

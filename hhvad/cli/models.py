@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
         "in a resident process that the next jobs use.",
     )
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
-    p.add_argument("--probe", required=True, type=Path, metavar="JSON", help="of their video")
+    add_rest(p, probe=True)
     p.add_argument(
         "--times",
         required=True,
@@ -57,6 +57,7 @@ def add_commands(commands: Any) -> None:
         "greedily: a line per segment, those cut at the limit marked.",
     )
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    add_rest(p)
     _add_model(p)
     p.add_argument("--prompt-id", required=True, metavar="ID")
     p.add_argument("--prompt", required=True, metavar="TEXT")
@@ -104,6 +105,7 @@ def add_commands(commands: Any) -> None:
         )
         p.add_argument(option, required=True, type=Path, metavar=metavar)
         if run is _embed_frames:
+            add_rest(p)
             p.add_argument(
                 "--vectors",
                 required=True,
@@ -186,6 +188,41 @@ def _add_model(p: argparse.ArgumentParser) -> None:
     p.add_argument("--idle-timeout", required=True, type=_seconds, metavar="SECONDS")
 
 
+def add_rest(p: argparse.ArgumentParser, *, probe: bool = False) -> None:
+    """The arguments of commands that read a frames file, which may leave out some of its video.
+
+    probe: whether that is needed anyway.
+    """
+    p.add_argument("--probe", required=probe, type=Path, metavar="JSON", help="of their video")
+    p.add_argument("--path", metavar="FILE", help="the video: frames that the file leaves out")
+    p.add_argument("--decode-threads", type=_positive, default=1, metavar="N", help="for these")
+    p.add_argument(
+        "--decode-timeout",
+        type=_seconds,
+        default=3600.0,
+        metavar="SECONDS",
+        help="after which a decoder that gives none of them counts as hung",
+    )
+
+
+def rest_of(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    """Where left out frames come from, for a request; None where no video is given."""
+    if arguments.path is None:
+        return None
+    if arguments.probe is None:
+        raise ConfigError("--path: give --probe, too, which says what the video is")
+    from hhvad.media.frames import Rest
+
+    probe = str(arguments.probe.absolute())
+    rest = Rest(
+        str(Path(arguments.path).absolute()),
+        probe,
+        arguments.decode_threads,
+        arguments.decode_timeout,
+    )
+    return asdict(rest)
+
+
 def _positive(text: str) -> int:
     number = int(text) if text.isdecimal() else 0
     if number < 1:
@@ -232,6 +269,7 @@ def _capture_heads(arguments: argparse.Namespace) -> None:
         revision=arguments.revision or None,
         probe=str(arguments.probe.absolute()) if arguments.times == "video" else None,
         outer_marks=arguments.outer_marks == "yes",
+        rest=rest_of(arguments),
     )
     _ask(arguments, {"task": "capture", "about": request.frames, **asdict(request)})
 
@@ -254,6 +292,7 @@ def _caption_frames(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,
+        rest=rest_of(arguments),
     )
     _ask(arguments, {"task": "generate", "about": request.frames, **asdict(request)})
 
@@ -307,6 +346,7 @@ def _embed(
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,
+        rest=None if kind == "texts" else rest_of(arguments),
     )
     _ask(arguments, {"task": "embed", "about": request.source, **asdict(request)})
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from hhvad.cli.models import add_rest, rest_of
+
 
 def add_commands(commands: Any) -> None:
     """Add measure-motion and score-motion."""
@@ -12,6 +14,7 @@ def add_commands(commands: Any) -> None:
         "measure-motion", help="mean absolute difference of neighbouring frames of each segment"
     )
     p.add_argument("--frames", required=True, metavar="H5", help="from sample-frames")
+    add_rest(p)
     p.add_argument("--out", required=True, metavar="TSV")
     p.set_defaults(run=_measure_motion)
 
@@ -26,11 +29,12 @@ def add_commands(commands: Any) -> None:
 def _measure_motion(arguments: Namespace) -> None:
     from hhvad.artifacts import hdf5
     from hhvad.files import write_tsv
+    from hhvad.media.frames import open_frames
     from hhvad.methods.motion import motion
 
-    with hdf5.open_artifact(arguments.frames, "frames") as (file, _):
-        bounds = file["segments"][()].tolist()
-        energies = [motion.energy(frames) for frames in file["frames"]]
+    bounds = hdf5.read(arguments.frames, "frames", ("segments",))["segments"].tolist()
+    with open_frames(arguments.frames, rest_of(arguments)) as segments:
+        energies = [motion.energy(frames) for frames in segments]
     rows = [(*segment, energy) for segment, energy in zip(bounds, energies, strict=True)]
     write_tsv(arguments.out, ("start_frame", "end_frame", "motion"), rows)
 

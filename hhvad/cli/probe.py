@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hhvad.cli.models import _add_model, _ask, _check_fixed
+from hhvad.cli.models import _add_model, _ask, _check_fixed, add_rest, rest_of
 from hhvad.errors import ArtifactError
 
 
@@ -20,6 +20,7 @@ def add_commands(commands: Any) -> None:
         "log-probability of each answer. Nothing is decoded.",
     )
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
+    add_rest(p)
     _add_model(p)
     p.add_argument("--question", required=True, action="append", metavar="TEXT", help="repeatable")
     p.add_argument("--answer", required=True, action="append", metavar="TEXT", help="repeatable")
@@ -49,6 +50,7 @@ def _answer_questions(arguments: Namespace) -> None:
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,
+        rest=rest_of(arguments),
     )
     _ask(arguments, {"task": "answer", "about": request.frames, **asdict(request)})
 

@@ -46,6 +46,12 @@ def add_commands(commands: Any) -> None:
     add_fit(sample)
     sample.add_argument("--threads", type=_count, required=True, metavar="N", help="that decode")
     sample.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
+    sample.add_argument(
+        "--keep-mb",
+        type=_mebibytes,
+        metavar="N",
+        help="MiB of frames that are kept; what a longer video has beyond is left out",
+    )
     sample.add_argument("--timeout", type=_seconds, required=True, metavar="SECONDS")
     sample.add_argument("--out", required=True, metavar="H5")
     sample.set_defaults(run=_sample_frames)
@@ -94,6 +100,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _mebibytes(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of MiB from 1 up")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -139,6 +151,7 @@ def _sample_frames(arguments: argparse.Namespace) -> None:
         timeout=arguments.timeout,
         mask=masks.from_text(arguments.mask),
         fit=arguments.fit,
+        keep_mb=arguments.keep_mb,
     )
 
 

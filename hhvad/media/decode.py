@@ -142,6 +142,7 @@ def sample(
     picked: Sequence[Sequence[int]] = (),
     mask: Sequence[Polygon] = (),
     fit: str = "stretch",
+    keep_mb: int | None = None,
 ) -> None:
     """Write the artifact `frames`; hhvad.media.probe.sample_frames says what the arguments are."""
     import numpy as np
@@ -173,7 +174,10 @@ def sample(
     with artifacts.create(out, "frames", provenance) as (file, check):
         artifacts.add_dataset(file, "indices", indices)
         artifacts.add_dataset(file, "segments", segments)
-        shape = (len(segments), frames_per_segment, height, width, 3)
+        kept = len(segments)
+        if keep_mb is not None:
+            kept = min(kept, max(1, keep_mb * 2**20 // (frames_per_segment * height * width * 3)))
+        shape = (kept, frames_per_segment, height, width, 3)
         target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
         if spans:  # they overlap: their frames come in no order
             order = np.argsort(indices, axis=None, kind="stable")  # the file is decoded once
@@ -186,6 +190,8 @@ def sample(
         for row, batch in enumerate(_batches(path, info, indices, size, threads, mask, fit)):
             target[row] = batch
             check()
+            if row + 1 == kept < len(segments):  # whoever decodes the rest decodes to the end
+                break
 
 
 def stream(
@@ -197,6 +203,9 @@ def stream(
     size: Sequence[int],
     threads: int,
     mask: Sequence[Polygon] = (),
+    view: str = "segments",
+    fit: str = "stretch",
+    first: int = 0,
 ) -> None:
     """Write each segment's frames to `output` as bytes; hhvad.media.probe.stream_segments reads.
 
@@ -204,10 +213,8 @@ def stream(
     """
     from hhvad.media import samplers as sampling
 
-    _, indices = sampling.plan(
-        info.frames, "segments", frames_per_segment, segment_length, info.damaged
-    )
-    for batch in _batches(path, info, indices, size, threads, mask):
+    _, indices = sampling.plan(info.frames, view, frames_per_segment, segment_length, info.damaged)
+    for batch in _batches(path, info, indices[first:], size, threads, mask, fit):
         output.write(FRAMES)
         output.write(batch.data)
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BufferedReader
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # the job's threads decode
 }
 FRAMES = b"F"  # no answer starts with it
+_FOREVER = 1e7  # seconds; an alarm takes 32 bits
 _FINGERPRINTED = 2**20  # bytes at either end of the file
 
 
@@ -74,14 +74,17 @@ def sample_frames(
     picked: Sequence[Sequence[int]] = (),
     mask: Sequence[Polygon] = (),
     fit: str = "stretch",
+    keep_mb: int | None = None,
 ) -> None:
     """Write the artifact `frames` of a video: some of each of a view's segments, resized.
 
     video: its id; size: height and width. spans [S, 2] and picked [S, frames_per_segment]: the
     segments of views `focus` and `windows`, which may overlap, and the frames of each. mask: what
     of the picture is hidden, before it is resized (hhvad.media.mask). fit: `stretch` to the size,
-    or `crop` (hhvad.media.resize.cropping). The file is decoded once, in order, never seeking back,
-    and to its end. Where decord fails, PyAV tries: it reads more, and where both fail, says why.
+    or `crop` (hhvad.media.resize.cropping). keep_mb: MiB of frames that are kept; what a longer
+    video has behind them is left out (hhvad.media.frames reads it). The file is decoded once, in
+    order, never seeking back, and to its end where all is kept. Where decord fails, PyAV tries: it
+    reads more, and where both fail, says why.
     Raises VideoError where `info` is of another file, where not all of its frames decode, and where
     `timeout` seconds are over; ArtifactError where `out` cannot be written. Then there is no file.
     """
@@ -101,6 +104,7 @@ def sample_frames(
         "picked": [list(map(int, frames)) for frames in picked],
         "mask": mask,
         "fit": fit,
+        "keep_mb": keep_mb,
     }
     end = time.monotonic() + timeout
     try:
@@ -126,17 +130,25 @@ def stream_segments(
     threads: int = 1,
     timeout: float = 3600.0,
     mask: Sequence[Polygon] = (),
+    view: str = "segments",
+    fit: str = "stretch",
+    first: int = 0,
+    patient: bool = False,
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """The frames uint8 [F, H, W, 3] of each segment of a video in turn, without a file.
 
-    They equal those of view `segments` of sample_frames, where the arguments are explained. Raises
-    VideoError as that does, at the latest behind the last segment.
+    They equal those of sample_frames, where the arguments are explained. first: the number of the
+    first segment that is given. patient: the timeout is that of waiting for one segment, since the
+    reader may take its time, and not that of them all. Raises VideoError as that does, at the
+    latest behind the last segment.
     """
     _require_file(path)
     if fingerprint(path) != info.fingerprint:
         raise VideoError(f"{path}: the file has changed since it was probed; probe it again")
     job = {
         "do": "stream",
+        "view": view,
+        "fit": fit,
         "frames_per_segment": frames_per_segment,
         "segment_length": segment_length,
         "size": list(size),
@@ -144,34 +156,42 @@ def stream_segments(
         "mask": mask,
     }
     shape = (frames_per_segment, *size, 3)
-    given = 0
+
+    def decoded(by: Probe, number: int) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+        asked = {**job, "info": by.to_json(""), "first": number}
+        return _frames_of_child(path, asked, shape, timeout, patient)
+
+    number = first
     try:
-        for frames in _frames_of_child(path, {**job, "info": info.to_json("")}, shape, timeout):
+        for frames in decoded(info, number):
             yield frames
-            given += 1
+            number += 1
         return
     except VideoError:
         if info.decoder != "decord":
             raise
-    pyav = replace(info, decoder="pyav")  # it reads more, and gives equal pictures
-    again = _frames_of_child(path, {**job, "info": pyav.to_json("")}, shape, timeout)
-    yield from islice(again, given, None)
+    # PyAV reads more, and gives equal pictures.
+    yield from decoded(replace(info, decoder="pyav"), number)
 
 
 def _frames_of_child(
-    path: str | Path, job: dict[str, Any], shape: tuple[int, ...], timeout: float
+    path: str | Path, job: dict[str, Any], shape: tuple[int, ...], timeout: float, patient: bool
 ) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
     """Arrays of a shape from the child's standard output; VideoError if its answer is an error."""
-    with _child(path, job, timeout) as (output, answer):
-        first = output.read(1)
-        while first == FRAMES:
+    with _child(path, job, timeout, patient) as (output, answer, alarm):
+        begin = output.read(1)
+        while begin == FRAMES:
             frames = np.empty(shape, np.uint8)
             if output.readinto(frames.data.cast("B")) < frames.nbytes:
-                first = b""
+                begin = b""
                 break
+            if patient:
+                alarm.stop()
             yield frames
-            first = output.read(1)
-        answer(first + output.read())
+            if patient:
+                alarm.set()
+            begin = output.read(1)
+        answer(begin + output.read())
 
 
 def sample_thumbnails(
@@ -256,19 +276,43 @@ def _require_file(path: str | Path) -> None:
 
 def _in_child(path: str | Path, job: dict[str, Any], timeout: float) -> Any:
     """What the child answers to a job on the file `path`. It is dead when this returns."""
-    with _child(path, job, timeout) as (output, answer):
+    with _child(path, job, timeout) as (output, answer, _):
         return answer(output.read())
+
+
+class _Alarm:
+    """Calls a function `seconds` after it was set, unless it is stopped before."""
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        self.seconds, self.call = seconds, call
+        self._timer: threading.Timer | None = None
+
+    def set(self) -> None:
+        """Set it again."""
+        self.stop()
+        self._timer = threading.Timer(self.seconds, self.call)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Do not call."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 @contextmanager
 def _child(
-    path: str | Path, job: dict[str, Any], timeout: float
-) -> Iterator[tuple[BufferedReader, Callable[[bytes], Any]]]:
-    """The child's standard output, and what reads its answer; it is dead behind the block."""
+    path: str | Path, job: dict[str, Any], timeout: float, patient: bool = False
+) -> Iterator[tuple[BufferedReader, Callable[[bytes], Any], _Alarm]]:
+    """The child's standard output, what reads its answer, and the alarm that ends it.
+
+    It is dead behind the block. patient: it has no alarm of its own.
+    """
     # -P: modules are not looked for in the working directory, where anything may lie.
     command = [sys.executable, "-P", "-m", "hhvad.media.decode"]
     # With a leading slash no name is an option, a protocol or a pattern to the decoders.
-    line = json.dumps({**job, "path": str(Path(path).absolute()), "timeout": timeout})
+    limit = _FOREVER if patient else timeout
+    line = json.dumps({**job, "path": str(Path(path).absolute()), "timeout": limit})
     environment = {**os.environ, **_ENVIRONMENT}
     pipe, late = subprocess.PIPE, threading.Event()
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0, env=environment) as process:
@@ -284,16 +328,15 @@ def _child(
             process.wait()
             return _answer(path, text, f"status {process.returncode}", timeout, late.is_set())
 
-        timer = threading.Timer(timeout, kill)
-        timer.daemon = True
-        timer.start()
+        alarm = _Alarm(timeout, kill)
+        alarm.set()
         try:
             # Its input stays open: the child ends when that closes, so it never outlives us.
             with suppress(BrokenPipeError):
                 process.stdin.write(line.encode() + b"\n")
-            yield BufferedReader(process.stdout), answer  # type: ignore[arg-type]
+            yield BufferedReader(process.stdout), answer, alarm  # type: ignore[arg-type]
         finally:
-            timer.cancel()
+            alarm.stop()
             process.kill()
 
 

@@ -20,9 +20,12 @@ rule measure_motion:
     params:
         frames=[SAMPLING.frames_per_segment, SAMPLING.segment_length, *SAMPLING.size],
         mask=mask_flag,
+        rest=rest_flags,
     shell:
         "hhvad measure-motion"
         " --frames {input.frames:q}"
+        " --probe {input.probe:q}"
+        " {params.rest}"
         " --out {output:q} 2> {log:q}"
 
 

@@ -30,11 +30,14 @@ rule answer_questions:
         questions=question_flags,
         system=lambda wildcards: probe(wildcards).system,
         frames=frames_shape,
+        rest=rest_flags,
         compute=compute_flags,
         schema=SCHEMA_VERSIONS["logprobs"],
     shell:
         "hhvad answer-questions"
         " --frames {input.frames:q}"
+        " --probe {input.probe:q}"
+        " {params.rest}"
         " --model {params.path:q}"
         " --model-name {wildcards.model:q}"
         " --revision={params.revision:q}"

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import pytest
 import yaml
 from study import ROOT, Study
@@ -77,6 +78,35 @@ def test_every_method_scores_and_is_judged(ran: Study):
         counts = read_json(path)
         assert 0 <= counts["unreadable"] < counts["windows"]
     assert not list((results / "scratch").rglob("*.h5"))
+
+
+def test_frames_that_do_not_stay_on_scratch_change_nothing(ran: Study):
+    """A limit that the longer videos pass: the rest of their frames is decoded again, the same."""
+    ran.change_config(sampling={**ran.config["sampling"], "scratch_mb": 1})
+    assert ran.planned() == {}
+    results = ran.folder / "results/demo"
+    (video, *_) = sorted(path.stem for path in (results / "heads/demo/segments/direct").glob("t*"))
+    made = [
+        f"results/demo/{name}"
+        for name in (
+            f"heads/demo/segments/direct/{video}.h5",
+            f"logprobs/demo/probe/{video}.h5",
+            f"captions/demo/grid16/caption/{video}.jsonl",
+            f"vectors/demo-clip/grid16/{video}.h5",
+            f"motion/{video}.tsv",
+        )
+    ]
+    before = [(ran.folder / name).read_bytes() for name in made]
+    rules = ("capture_heads", "answer_questions", "caption_frames", "embed_frames")
+    done = ran.snakemake(*made, "--forcerun", *rules, "measure_motion", "--notemp")
+    assert done.returncode == 0, done.stdout
+    assert [(ran.folder / name).read_bytes() for name in made] == before
+    kept = []
+    for path in (results / "scratch/segments").rglob(f"{video}.h5"):
+        with h5py.File(path) as file:
+            kept.append((len(file["frames"]), len(file["segments"])))
+    assert len(kept) == 3
+    assert all(some == 2**20 // (8 * 56 * 56 * 3) < all_ for some, all_ in kept)
 
 
 def test_the_costs_are_of_every_job_that_makes_scores(ran: Study, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class Request:
     batch_size: int
     model_name: str
     revision: str | None
+    rest: Mapping[str, Any] | None = None  # hhvad.media.frames.Rest
 
 
 @dataclass(frozen=True)
@@ -68,22 +70,21 @@ class Answer:
 
     def compute(self, engine: Any, job: Job, report: Report) -> NDArray[np.float64]:
         """Log-probabilities [S, P, A]."""
-        from hhvad.artifacts.hdf5 import open_artifact
+        from hhvad.media.frames import open_frames
 
         check_can(engine, "weigh")
         asked = job.request
-        with open_artifact(asked.frames, "frames") as (file, _):
-            frames = file["frames"][()]
-        found: NDArray[np.float64] = engine.weigh(
-            frames,
-            asked.prompts,
-            asked.answers,
-            system=asked.system,
-            batch_size=asked.batch_size,
-            progress=lambda done, total: report(
-                {"event": "progress", "done": done, "total": total}
-            ),
-        )
+        with open_frames(asked.frames, asked.rest) as frames:
+            found: NDArray[np.float64] = engine.weigh(
+                frames,
+                asked.prompts,
+                asked.answers,
+                system=asked.system,
+                batch_size=asked.batch_size,
+                progress=lambda done, total: report(
+                    {"event": "progress", "done": done, "total": total}
+                ),
+            )
         return found
 
     def write(self, engine: Any, job: Job, result: NDArray[np.float64]) -> Message:

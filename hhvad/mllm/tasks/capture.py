@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -79,6 +79,7 @@ class Request:
     revision: str | None
     probe: str | None = None  # of the video: its true times are told; else two frames per second
     outer_marks: bool = False
+    rest: Mapping[str, Any] | None = None  # hhvad.media.frames.Rest
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Capture:
         with open_artifact(path, "frames") as (file, provenance):
             missing = [name for name in ("frames", "segments") if name not in file]
             missing += [name for name in _NEEDED if name not in provenance]
-            shape = () if missing else file["frames"].shape
+            shape = () if missing else (len(file["segments"]), *file["frames"].shape[1:])
             segments: Any = None if missing else file["segments"][()]
             indices: Any = file["indices"][()] if "indices" in file else None
         if missing:
@@ -178,7 +179,7 @@ class Capture:
 
     def compute(self, engine: CaptureEngine, job: Job, report: Report) -> NDArray[np.float32]:
         """The features of one job; those of its siblings are kept."""
-        from hhvad.artifacts.hdf5 import open_artifact
+        from hhvad.media.frames import open_frames
 
         check_can(engine, "capture")
         self._tell(self._text(engine, job, job.request.prompt), report)
@@ -187,23 +188,17 @@ class Capture:
         def progress(done: int, total: int) -> None:
             report({"event": "progress", "done": done, "total": total})
 
-        with open_artifact(job.request.frames, "frames") as (file, _):
-            try:
-                features, *others = engine.capture(
-                    file["frames"],
-                    prompts,
-                    system=job.request.system,
-                    heads=job.heads,
-                    batch_size=job.request.batch_size,
-                    seconds=job.seconds,
-                    outer_marks=job.request.outer_marks,
-                    progress=progress,
-                )
-                failure = None
-            except (RuntimeError, KeyError) as error:  # not to be told as a damaged file
-                failure = error
-        if failure is not None:
-            raise failure
+        with open_frames(job.request.frames, job.request.rest) as frames:
+            features, *others = engine.capture(
+                frames,
+                prompts,
+                system=job.request.system,
+                heads=job.heads,
+                batch_size=job.request.batch_size,
+                seconds=job.seconds,
+                outer_marks=job.request.outer_marks,
+                progress=progress,
+            )
         with self._lock:
             for sibling, other in zip(prompts[1:], others, strict=True):
                 self._kept[job.key(sibling)] = other

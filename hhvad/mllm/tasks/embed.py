@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,7 @@ class Request:
     batch_size: int
     model_name: str
     revision: str | None
+    rest: Mapping[str, Any] | None = None  # hhvad.media.frames.Rest
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Embed:
         import numpy as np
 
         from hhvad.artifacts import hdf5
+        from hhvad.media.frames import Changed, open_frames
 
         check_can(model, f"embed_{job.request.kind}")
         size = job.request.batch_size
@@ -84,11 +87,16 @@ class Embed:
             report({"event": "progress", "done": done, "total": total})
 
         if job.request.kind != "texts":
-            file = hdf5.read(job.request.source, "frames", ("frames", "indices"))
-            indices, places = np.unique(file["indices"].ravel(), return_index=True)
-            frames = file["frames"].reshape(-1, *file["frames"].shape[2:])[places]
+            given = hdf5.read(job.request.source, "frames", ("indices",))["indices"]
+            indices, places = np.unique(given.ravel(), return_index=True)
             embed = getattr(model, f"embed_{job.request.kind}")
-            vectors = embed(frames, batch_size=size, progress=progress)
+            with open_frames(job.request.source, job.request.rest) as kept:
+                frames: Any
+                if given.shape == (len(indices), 1) and (given[:, 0] == indices).all():
+                    frames = Changed(kept, (len(kept), *kept.shape[2:]), lambda some: some[:, 0])
+                else:  # windows, which overlap: their frames are all in the file
+                    frames = kept[:].reshape(-1, *kept.shape[2:])[places]
+                vectors = embed(frames, batch_size=size, progress=progress)
             return {"vectors": vectors, "indices": indices.astype(np.int64)}
         known = {text: place for place, text in enumerate(dict.fromkeys(job.texts))}
         vectors, cut = model.embed_texts(list(known), batch_size=size, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ class Request:
     batch_size: int
     model_name: str
     revision: str | None
+    rest: Mapping[str, Any] | None = None  # hhvad.media.frames.Rest
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Generate:
                 raise ArtifactError(
                     f"{request.frames}: {absent[0]!r} is absent; delete the file and rerun"
                 )
-            return Job(request, provenance, file["segments"][()].tolist(), file["frames"].shape)
+            segments = file["segments"][()].tolist()
+            shape = (len(segments), *file["frames"].shape[1:])
+            return Job(request, provenance, segments, shape)
 
     def knows(self, about: str) -> bool:
         """Nothing is kept."""
@@ -73,24 +77,23 @@ class Generate:
         """An answer a segment."""
         import numpy as np
 
-        from hhvad.artifacts.hdf5 import open_artifact
+        from hhvad.media.frames import Changed, open_frames
 
         check_can(engine, "generate")
         asked = job.request
-        with open_artifact(asked.frames, "frames") as (file, _):
-            frames = file["frames"][()]
-        if asked.shown > 1:
-            frames = np.repeat(frames, asked.shown, axis=1)
-        answers: list[Answer] = engine.generate(
-            frames,
-            asked.prompt,
-            system=asked.system,
-            max_tokens=asked.max_tokens,
-            batch_size=asked.batch_size,
-            progress=lambda done, total: report(
-                {"event": "progress", "done": done, "total": total}
-            ),
-        )
+        with open_frames(asked.frames, asked.rest) as frames:
+            segments, count, *size = frames.shape
+            shape = (segments, count * asked.shown, *size)
+            answers: list[Answer] = engine.generate(
+                Changed(frames, shape, lambda some: np.repeat(some, asked.shown, axis=1)),
+                asked.prompt,
+                system=asked.system,
+                max_tokens=asked.max_tokens,
+                batch_size=asked.batch_size,
+                progress=lambda done, total: report(
+                    {"event": "progress", "done": done, "total": total}
+                ),
+            )
         return answers
 
     def write(self, engine: Any, job: Job, result: list[Answer]) -> Message:
