@@ -89,6 +89,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "write-reference",
     ),
     "detect": ("detect",),
+    "record": ("record",),
     "watch": ("watch",),
     "start": ("init", "run", "workflow-path"),
 }

@@ -42,9 +42,7 @@ class Journal:
             whole = content.rfind(b"\n") + 1
             self._file.truncate(whole)
         except BlockingIOError:
-            raise ConfigError(
-                f"{self.path}: another `hhvad watch` uses it; end that first"
-            ) from None
+            raise ConfigError(f"{self.path}: another hhvad uses it; end that first") from None
         except OSError as error:
             raise ArtifactError(f"{self.path}: cannot be read: {error.strerror}") from error
         return [self._parsed(n, line) for n, line in enumerate(content[:whole].splitlines())]
