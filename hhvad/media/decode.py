@@ -56,7 +56,7 @@ LATE = Fraction(1, 10)
 FIRST_YEAR = 1990  # a creation time before that is a clock that was never set
 _NEAR_JOIN = 20 * 204  # bytes
 _AHEAD = 32 * 2**20  # bytes of pictures that are decoded ahead
-_DECORD_SECONDS = 10**7
+_DECORD_SECONDS = 10**7  # decord has memory for every frame since 0
 _DECORD_MEMORY = 384 * 2**20  # bytes of packets and pictures that decord may pile up
 
 _OPEN: dict[str, Any] = {
@@ -458,7 +458,7 @@ def probe(path: str, on_damage: str) -> Probe:
         and not edited
         and stamps is not None
         and len(set(stamps)) == count
-        and max(stamps) * unit < _DECORD_SECONDS  # it has memory for every frame up to then
+        and max(stamps) * unit < _DECORD_SECONDS
         and size + count * width * height * 3 <= _DECORD_MEMORY
         and _count(path, count) == count  # whole: decord does not tell what it made up
         and _decord_agrees(path, count, _picture(first, height, width))

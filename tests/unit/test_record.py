@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from cameras import (
     FPS,
     RtspServer,
@@ -24,7 +27,7 @@ from cameras import (
     write_video,
 )
 
-from hhvad.cli import main
+from hhvad.cli import build_parser, main
 from hhvad.clock import start_in_name
 from hhvad.errors import ConfigError
 from hhvad.live.record import keeping, source
@@ -492,3 +495,34 @@ def test_what_is_shown_of_an_address():
     assert "p%40ss" not in one.hidden("401 for joe:p%40ss")
     assert source.password_in("g=rtsp://joe:x@h/")
     assert not source.password_in("g=@file")
+
+
+# --- what docs/live/ ships ------------------------------------------------------------------------
+
+LIVE = Path(__file__).parents[2] / "docs/live"
+
+
+def parsed(words: list[str]) -> str:
+    return str(build_parser(words[0]).parse_args(words).command)
+
+
+@pytest.mark.parametrize("name", ["record", "watch"])
+def test_the_systemd_units_start_commands_that_exist(name: str):
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(LIVE / f"hhvad-{name}.service")
+    program, *words = shlex.split(unit["Service"]["ExecStart"])
+    assert program.endswith("/hhvad")
+    assert parsed(words) == name
+    for written in unit["Service"]["ReadWritePaths"].split():
+        assert written in words
+
+
+def test_the_compose_file_starts_commands_that_exist():
+    services = yaml.safe_load((LIVE / "compose.yaml").read_text())
+    for name, service in services["services"].items():
+        assert service["entrypoint"] == ["hhvad"]
+        assert parsed(service["command"]) == name
+        for secret in service["secrets"]:
+            assert f"@/run/secrets/{secret}" in " ".join(service["command"])
+            assert secret in services["secrets"]
