@@ -52,6 +52,8 @@ include: "rules/methods/lavad_inputs.smk"
 include: "rules/methods/lavad.smk"
 include: "rules/methods/lavad_ablate.smk"
 include: "rules/methods/zero_shot.smk"
+include: "rules/methods/vera_inputs.smk"
+include: "rules/methods/vera.smk"
 include: "rules/methods/scorer.smk"
 include: "rules/locate.smk"
 
@@ -107,6 +109,7 @@ localrules:
     measure_motion,
     score_motion,
     score_probe,
+    score_vera,
     clean_captions,
     ask_summaries,
     read_summaries,
@@ -133,6 +136,7 @@ localrules:
     report_metrics,
     plot_curves,
     compare_methods,
+    compare_costs,
     plot_heads,
     plot_features,
     plot_video,

@@ -36,6 +36,7 @@ from hhvad.demo.scenes import render
 from hhvad.live.watch.folder import NAMES
 
 FPS = 30
+EACH = 4  # cameras of a server, which has a thread for each and few of them on few cores
 SCENES = ("test-12-fight", "test-10-collision", "test-01-normal", "test-13-fall")
 
 
@@ -78,16 +79,19 @@ def main() -> None:
         (root / "films").mkdir()
         for name in SCENES:
             write_scene(root / f"films/{name}.mp4", name, 60 * given.minutes + 30)
-        port, control = free_port(), free_port()
-        playing = subprocess.Popen(
-            [server, "-d", ".", "-H", "127.0.0.1", "-p", str(port), "-cp", str(control)],
-            cwd=root / "films",
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        ports = [free_port() for _ in range(-(-given.cameras // EACH))]
+        playing = [
+            subprocess.Popen(
+                [server, "-d", ".", "-H", "127.0.0.1", "-p", str(port), "-cp", str(free_port())],
+                cwd=root / "films",
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for port in ports
+        ]
         time.sleep(3)
         cameras = [
-            f"--camera=cam{n}=rtsp://127.0.0.1:{port}/{SCENES[n % len(SCENES)]}.mp4"
+            f"--camera=cam{n}=rtsp://127.0.0.1:{ports[n // EACH]}/{SCENES[n % len(SCENES)]}.mp4"
             for n in range(given.cameras)
         ]
         out = root / "out"
@@ -108,8 +112,9 @@ def main() -> None:
         time.sleep(20)  # for the last files
         watch.send_signal(signal.SIGTERM)
         watch.wait(60)
-        playing.kill()
-        playing.wait()
+        for one in playing:
+            one.kill()
+            one.wait()
         report(root, out, given)
 
 

@@ -12,6 +12,7 @@ from hhvad.config import Config, Describe, Prompts, Section
 from hhvad.files import read_text, write_text
 from hhvad.methods import GROUP, KINDS
 from hhvad.methods.lavad.settings import Wordings
+from hhvad.methods.vera.settings import Questions
 
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
 
@@ -78,6 +79,7 @@ def stale(root: Path, fix: bool) -> list[Path]:
         root / "workflow/schemas/config.schema.json": _json(config_schema()),
         root / "workflow/schemas/prompts.schema.json": _json(Prompts.model_json_schema()),
         root / "workflow/schemas/prompts-lavad.schema.json": _json(Wordings.model_json_schema()),
+        root / "workflow/schemas/questions-vera.schema.json": _json(Questions.model_json_schema()),
         readme: f"{before}{BEGIN}\n{keys()}\n{END}{after}",
     }
     found = [path for path, text in wanted.items() if not path.is_file() or read_text(path) != text]

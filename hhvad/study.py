@@ -27,6 +27,7 @@ from hhvad.methods.motion.settings import Motion
 from hhvad.methods.probe.settings import Probe
 from hhvad.methods.scorer.settings import Scorer
 from hhvad.methods.settings import Method
+from hhvad.methods.vera.settings import Questions, Vera
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.records import HeadId, Video
 from hhvad.viewer.marks import Mark, decided
@@ -68,6 +69,7 @@ class Study:
     wordings: Mapping[str, Prompts]  # by method
     frozen: Mapping[str, Frozen]  # by method
     questions: Mapping[str, Wordings]  # by method
+    guides: Mapping[str, Questions] = field(default_factory=dict)  # by method
     notes: Sequence[str] = field(default=())
     masks: Mapping[str, Polygons] = field(default_factory=dict)  # by camera
     marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)  # by method that suppresses
@@ -114,6 +116,11 @@ class Study:
                 key: parse(Wordings, read_yaml(method.prompts), method.prompts)
                 for key, method in methods.items()
                 if isinstance(method, Lavad)
+            },
+            guides={
+                key: parse(Questions, read_yaml(method.questions), method.questions)
+                for key, method in methods.items()
+                if isinstance(method, Vera)
             },
             masks=read_masks(config.masks) if config.masks else {},
             marks={
@@ -306,13 +313,15 @@ class Study:
     def multimodal(self) -> list[str]:
         """The models that are shown frames and asked about them."""
         models = [model for model, _ in [*self.prompts, *self.captions]]
-        models += [model for name in self.of(Probe) for model in self.methods[name].asks.values()]
+        models += [
+            method.model for method in self.methods.values() if isinstance(method, Probe | Vera)
+        ]
         return list(dict.fromkeys([*models, *([self.describe.model] if self.describe else [])]))
 
     def segment_length(self, method: str) -> int:
         """The frames to which one score of a method applies."""
         settings = self.methods[method]
-        if isinstance(settings, Lavad | Scorer | ZeroShot):
+        if isinstance(settings, Lavad | Scorer | Vera | ZeroShot):
             return settings.stride
         return self.config.sampling.segment_length
 
@@ -342,6 +351,11 @@ class Study:
             if isinstance(method, Probe) and method.model == model:
                 prompts += [Prompt(text, method.system) for text in method.questions]
         frames = [self.config.sampling.frames_per_segment for _ in prompts]
+        for name, guide in self.guides.items():
+            method = self.methods[name]
+            if isinstance(method, Vera) and method.model == model:
+                prompts.append(Prompt(guide.text, guide.system))
+                frames.append(method.window.samples)
         if self.describe and self.describe.model == model:
             asked = self.describe.questions.model_dump(exclude={"parts"}).values()
             prompts += [Prompt(text, self.describe.system) for text in asked]
@@ -384,6 +398,12 @@ class Study:
                 f"{self.config.videos}: split calibration has no videos; scores of motion are "
                 "scaled on them; add rows"
             )
+        for name in self.of(Vera):
+            if getattr(self.methods[name], "position_weight", False):
+                yield (
+                    f"methods.{name}.position_weight: scores are higher in the middle of a video "
+                    "whatever is seen there; a part of its AUC is where events lie in this data set"
+                )
         yield from self._check_validation()
         yield from self._check_cameras()
         yield from self._check_marks()
@@ -437,8 +457,9 @@ class Study:
         """Refuse to cut the segments that a model sees: they are sampled once for all models."""
         segments = {
             f"methods.{name}.{role}": model
-            for name in (*self.of(HeadHunt), *self.of(Probe))
+            for name in self.of(HeadHunt, Probe, Vera)
             for role, model in self.methods[name].asks.items()
+            if role != "encoder"
         }
         if self.describe:
             segments["describe.model"] = self.describe.model

@@ -17,6 +17,7 @@ from typing import Any
 from hhvad import checkpoint
 from hhvad.files import digest, read_json, sweep_folder
 from hhvad.methods.probe.settings import Probe
+from hhvad.methods.vera.settings import Vera
 from hhvad.study import Study
 
 
@@ -69,7 +70,8 @@ def readers_of_frames(study: Study) -> list[str]:
     vectors = (f"vectors.{model}" for model in study.models)
     classes = (f"class.{model}" for model in study.models)
     probed = (f"probe.{name}" for name in study.of(Probe))
-    return ["motion", *captures, *captions, *vectors, *classes, *probed]
+    guided = (f"vera.{name}" for name in study.of(Vera))
+    return ["motion", *captures, *captions, *vectors, *classes, *probed, *guided]
 
 
 def file_mb(path: str) -> float:
@@ -134,7 +136,7 @@ def remove_leftovers(folders: Mapping[str, str], keep_temporary: bool) -> None:
         sweep_folder(folders[name])
     if not keep_temporary:
         scratch = Path(folders["scratch"].replace("<results>", folders["results"]))
-        for view in ("segments", "grid", "focus", "windows"):
+        for view in ("segments", "grid", "focus", "windows", "around"):
             for frames in (scratch / view).rglob("*.h5"):
                 frames.unlink(missing_ok=True)
 

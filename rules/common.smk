@@ -21,6 +21,7 @@ from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion
 from hhvad.methods.probe.settings import Probe
 from hhvad.methods.scorer.settings import Scorer
+from hhvad.methods.vera.settings import Vera
 from hhvad.methods.zero_shot.settings import ZeroShot
 from hhvad.sheet import format_events
 from hhvad.study import Study

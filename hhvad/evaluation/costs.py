@@ -24,6 +24,7 @@ ANSWERS = {
     "caption_frames": "captions",
     "complete_texts": "answers",
     "answer_questions": "logprobs",
+    "answer_guided": "logprobs",
     "embed_frames": "vectors",
     "embed_windows": "vectors",
     "embed_class_tokens": "vectors",

@@ -16,7 +16,7 @@ from hhvad.artifacts import texts
 from hhvad.files import read_json
 
 Jobs = Counter[tuple[str, str]]
-METHODS = {"headhunt", "lavad", "zero-shot", "probe", "motion"}
+METHODS = {"headhunt", "lavad", "zero-shot", "probe", "vera", "motion"}
 AFTER_SCORES = {
     "calibrate_locator", "localize_events", "report_metrics", "plot_video", "plot_curves",
     "build_viewer", "compare_methods", "compare_costs", "all",
@@ -30,6 +30,7 @@ AFTER_CLEANING = {"ask_summaries", "read_summaries"} | AFTER_SUMMARIES
 def _ran(_drawn: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = _drawn.copy(tmp_path_factory.mktemp("methods") / "study")
     shutil.copy(ROOT / "config/methods.yaml", study.folder / "config/config.yaml")
+    shutil.copy(ROOT / "config/questions-vera-demo.yaml", study.folder / "config")
     study.change_config(study="demo", metrics={"bootstrap": 50})
     study.change_method(experts={"bootstrap": 10})
     done = study.snakemake(timeout=1800)

@@ -168,7 +168,9 @@ class Child:
         except av.error.FFmpegError as error:
             if cutter is not None:
                 cutter.close()
-            raise VideoError(_words(error)) from None
+            late = isinstance(error, av.error.ExitError)
+            message = f"no answer for {self.timeout:g} s" if late else error.strerror
+            raise VideoError(message or _words(error)) from None
         return "stopped" if self.stop.is_set() else "it ended"
 
     def _file(self, path: Path) -> str:

@@ -1,0 +1,78 @@
+# What the rules of VERA read, by method.
+
+
+def vera(wildcards):
+    """The keys of a method's entry in the config."""
+    return STUDY.methods[wildcards.method]
+
+
+def windows_around(wildcards):
+    """The frames of a video's windows, on scratch, for this method alone: see frames_file."""
+    size = STUDY.size_name(wildcards.model)
+    view = vera(wildcards).view
+    return (
+        f"<scratch>/around/{view}/vera.{wildcards.method}/{size}/{wildcards.video}.h5"
+    )
+
+
+def windows_flags(wildcards):
+    """Which windows a file's name means, as flags."""
+    stride, length, samples = wildcards.around.split("-")
+    return f"--stride {stride} --length {length} --samples {samples}"
+
+
+def around_at_most(wildcards):
+    """How many frames all windows together may have, as grid_at_most."""
+    stride, _, samples = map(int, wildcards.around.split("-"))
+    return int(samples) * (1 + int(4 * 48 * file_mb(video_path(wildcards)) / stride))
+
+
+def around_mb(wildcards):
+    """MiB that these take."""
+    return frames_mb(wildcards, around_at_most(wildcards))
+
+
+def guided_question(wildcards):
+    """Its guiding questions as one question, and the two answers to it, as flags."""
+    asked = STUDY.guides[wildcards.method]
+    answers = (f"--answer={text}" for text in asked.answers)
+    return join([f"--question={asked.text}", *answers])
+
+
+def guided_shape(wildcards):
+    """What the answers depend on of the frames, which are temporary."""
+    size = STUDY.size(wildcards.model)
+    return [vera(wildcards).view, *size, *STUDY.mask(wildcards.video)]
+
+
+def guided_minutes(wildcards, attempt):
+    """Minutes to look at every window, where one is like a segment."""
+    windows = 1 + int(4 * 48 * file_mb(video_path(wildcards)) / vera(wildcards).stride)
+    return attempt * (3 + int(windows * COMPUTE.segment_seconds / 60))
+
+
+def guided_answers(wildcards):
+    """How likely its model gives each answer."""
+    return f"<results>/logprobs/{vera(wildcards).model}/{wildcards.method}/{wildcards.video}.h5"
+
+
+def vectors_of_alike(wildcards):
+    """Vectors of one frame every `stride` frames, where windows correct each other."""
+    return frame_vectors(wildcards) if vera(wildcards).encoder else []
+
+
+def score_flags(wildcards, input):
+    """How answers become scores, as flags."""
+    method = vera(wildcards)
+    words = [f"--stride={method.stride}", f"--length={method.window.frames}"]
+    words += [f"--samples={method.window.samples}"]
+    words += ["--rounded"] if method.rounded else []
+    words += ["--position-weight"] if method.position_weight else []
+    if method.smoothing is not None:
+        words += [f"--points={method.smoothing.points}"]
+        words += [f"--sigma={method.smoothing.sigma:g}"]
+    if input.frames:
+        alike = method.neighbours
+        words += [f"--share={alike.share:g}", f"--temperature={alike.temperature:g}"]
+        words += [f"--frame-vectors={input.frames}"]
+    return join(words)
