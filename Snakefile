@@ -45,6 +45,8 @@ include: "rules/models.smk"
 include: "rules/methods/headhunt_inputs.smk"
 include: "rules/methods/headhunt.smk"
 include: "rules/methods/headhunt_ablate.smk"
+include: "rules/methods/hiprobe_inputs.smk"
+include: "rules/methods/hiprobe.smk"
 include: "rules/methods/motion.smk"
 include: "rules/methods/probe_inputs.smk"
 include: "rules/methods/probe.smk"
@@ -110,6 +112,9 @@ localrules:
     score_motion,
     score_probe,
     score_vera,
+    score_layers,
+    fit_layer,
+    score_layer,
     clean_captions,
     ask_summaries,
     read_summaries,

@@ -22,6 +22,7 @@ from hhvad.masks import Polygons, require_cameras
 from hhvad.masks import read as read_masks
 from hhvad.methods import GROUP, KINDS
 from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.hiprobe.settings import HiProbe
 from hhvad.methods.lavad.settings import Caption, Lavad, Wordings
 from hhvad.methods.motion.settings import Motion
 from hhvad.methods.probe.settings import Probe
@@ -314,7 +315,9 @@ class Study:
         """The models that are shown frames and asked about them."""
         models = [model for model, _ in [*self.prompts, *self.captions]]
         models += [
-            method.model for method in self.methods.values() if isinstance(method, Probe | Vera)
+            method.model
+            for method in self.methods.values()
+            if isinstance(method, Probe | Vera | HiProbe)
         ]
         return list(dict.fromkeys([*models, *([self.describe.model] if self.describe else [])]))
 
@@ -350,6 +353,8 @@ class Study:
         for method in self.methods.values():
             if isinstance(method, Probe) and method.model == model:
                 prompts += [Prompt(text, method.system) for text in method.questions]
+            if isinstance(method, HiProbe) and method.model == model:
+                prompts.append(Prompt(method.question, method.system))
         frames = [self.config.sampling.frames_per_segment for _ in prompts]
         for name, guide in self.guides.items():
             method = self.methods[name]
@@ -391,6 +396,7 @@ class Study:
         self._check_fit()
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]
+        needing += self.of(HiProbe)
         if needing:
             self._check_calibration(needing)
         elif self.of(Motion) and not self.split("calibration"):
@@ -457,7 +463,7 @@ class Study:
         """Refuse to cut the segments that a model sees: they are sampled once for all models."""
         segments = {
             f"methods.{name}.{role}": model
-            for name in self.of(HeadHunt, Probe, Vera)
+            for name in self.of(HeadHunt, Probe, Vera, HiProbe)
             for role, model in self.methods[name].asks.items()
             if role != "encoder"
         }
@@ -580,7 +586,11 @@ class Study:
                 )
         unannotated = [video.video for video in calibration if video.events is None]
         for name in needing:
-            if unannotated and self.headhunt(name).calibration.view == "segments":
+            method = self.methods[name]
+            by_segments = (
+                isinstance(method, HeadHunt | HiProbe) and method.calibration.view == "segments"
+            )
+            if unannotated and by_segments:
                 raise SheetError(
                     f"{self.config.videos}: video {unannotated[0]}: calibration.view 'segments' of "
                     f"method {name} needs the events of anomalous calibration videos; fill the "

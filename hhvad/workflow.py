@@ -16,6 +16,7 @@ from typing import Any
 
 from hhvad import checkpoint
 from hhvad.files import digest, read_json, sweep_folder
+from hhvad.methods.hiprobe.settings import HiProbe
 from hhvad.methods.probe.settings import Probe
 from hhvad.methods.vera.settings import Vera
 from hhvad.study import Study
@@ -71,7 +72,8 @@ def readers_of_frames(study: Study) -> list[str]:
     classes = (f"class.{model}" for model in study.models)
     probed = (f"probe.{name}" for name in study.of(Probe))
     guided = (f"vera.{name}" for name in study.of(Vera))
-    return ["motion", *captures, *captions, *vectors, *classes, *probed, *guided]
+    states = (f"states.{name}" for name in study.of(HiProbe))
+    return ["motion", *captures, *captions, *vectors, *classes, *probed, *guided, *states]
 
 
 def file_mb(path: str) -> float:

@@ -16,6 +16,7 @@ from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
 from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
 from hhvad.methods.headhunt.settings import HeadHunt
+from hhvad.methods.hiprobe.settings import HiProbe
 from hhvad.methods.lavad.prompts import CHOICES
 from hhvad.methods.lavad.settings import Lavad
 from hhvad.methods.motion.settings import Motion

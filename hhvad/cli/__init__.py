@@ -65,6 +65,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "describe-video",
         "report-descriptions",
     ),
+    "hiprobe": ("score-layers",),
     "vera": ("sample-around", "score-vera"),
     "hivau": ("list-hivau", "answer-hivau", "score-texts"),
     "report": ("plot-video", "plot-curves"),

@@ -46,7 +46,12 @@ def add_commands(commands: Any) -> None:
         metavar="YAML",
         help="a prompts file: the resident process answers all of its prompts in passing",
     )
-    p.add_argument("--heads", required=True, help="all, or layer,head pairs: '20,4 18,13'")
+    p.add_argument(
+        "--heads",
+        required=True,
+        help="all, or layer,head pairs: '20,4 18,13'; "
+        "or states: every layer's hidden states in place of heads",
+    )
     p.add_argument("--out", required=True, type=Path, metavar="H5")
     p.set_defaults(run=_capture_heads)
 
@@ -263,7 +268,8 @@ def _capture_heads(arguments: argparse.Namespace) -> None:
         prompt_id=arguments.prompt_id,
         system=arguments.system,
         siblings=tuple(siblings) if arguments.resident == "yes" else (),
-        heads=_heads(arguments.heads),
+        heads=None if arguments.heads == "states" else _heads(arguments.heads),
+        states=arguments.heads == "states",
         batch_size=arguments.batch_size,
         model_name=arguments.model_name,
         revision=arguments.revision or None,

@@ -21,6 +21,7 @@ from hhvad.records import Video
 # The rules whose jobs ask a model, and where their answers lie: the rest of the path is the same.
 ANSWERS = {
     "capture_heads": "heads",
+    "capture_states": "states",
     "caption_frames": "captions",
     "complete_texts": "answers",
     "answer_questions": "logprobs",
@@ -157,7 +158,7 @@ def _asked(path: Path, kind: str) -> tuple[int, int]:
     if path.suffix == ".jsonl":
         rows = texts.read(path).rows
         return len(rows), sum(row["tokens"] for row in rows)
-    schema = {"heads": "features"}.get(kind, kind)
+    schema = {"heads": "features", "states": "features"}.get(kind, kind)
     with hdf5.open_artifact(path, schema) as (file, _):
         if schema == "logprobs":
             segments, questions = file["logprobs"].shape[:2]

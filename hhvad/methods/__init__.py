@@ -9,6 +9,7 @@ KINDS = {
     "motion": "hhvad.methods.motion.settings:Motion",
     "lavad": "hhvad.methods.lavad.settings:Lavad",
     "probe": "hhvad.methods.probe.settings:Probe",
+    "hiprobe": "hhvad.methods.hiprobe.settings:HiProbe",
     "vera": "hhvad.methods.vera.settings:Vera",
     "scorer": "hhvad.methods.scorer.settings:Scorer",
     "zero-shot": "hhvad.methods.zero_shot.settings:ZeroShot",

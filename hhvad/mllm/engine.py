@@ -341,6 +341,7 @@ class Engine:
         seconds: NDArray[np.float64] | None = None,
         outer_marks: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        states: bool = False,
     ) -> list[NDArray[np.float32]]:
         """The head features of every segment at the last position of every prompt.
 
@@ -350,25 +351,34 @@ class Engine:
         model's dtype gives them, NaN and infinity included. A head is the slice h*D:(h+1)*D of
         what enters its layer's o_proj. seconds [S, F] (when each frame is shown, from the start of
         its segment) and outer_marks are what `Told` says, for families whose text depends on it;
-        segments of different texts are not in one batch. progress(done, total) after each
-        batch. Raises ModelError for frames that do not suit the model, heads that it has not, and
-        where one segment alone does not fit into memory.
+        segments of different texts are not in one batch. states: the hidden states that enter each
+        layer and the final norm, in place of heads: [S, L + 1, 1, hidden]. progress(done, total)
+        after each batch. Raises ModelError for frames that do not suit the model, heads that it has
+        not, and where one segment alone does not fit into memory.
         """
         count, n_frames, height, width = self._check_frames(frames)
+        if states and heads is not None:
+            raise ModelError("heads and states: a capture keeps the one or the other")
         picked = self._check_heads(heads)
         layers = (
             list(range(self.info.layers)) if heads is None else sorted({h.layer for h in picked})
         )
         shape = (count, len(picked) if heads is not None else self.info.layers * self.info.heads)
-        results = [np.empty((*shape, self.info.head_dim), np.float32) for _ in prompts]
+        dim = self.info.head_dim
+        if states:
+            shape = (count, self.info.layers + 1)
+            dim = self.backbone.config.get_text_config().hidden_size
+        results = [np.empty((*shape, dim), np.float32) for _ in prompts]
         if count and prompts and shape[1]:
             shape_of_work = (n_frames, height, width, layers[-1], len(prompts))
             sizes = self._batch_size(batch_size, shape_of_work)
             for told, start, stop in self._tellings(seconds, outer_marks, count):
                 plan = self._plan(prompts, n_frames, height, width, system, told)
-                job = _Job(self, plan, layers, picked)
+                job = _Job(self, plan, layers, picked, states=states)
                 with torch.inference_mode():
                     self._loop(frames, (start, stop), job, sizes, results, progress)
+        if states:
+            return [result[:, :, None] for result in results]
         if heads is None:
             geometry = (count, self.info.layers, self.info.heads, self.info.head_dim)
             results = [result.reshape(geometry) for result in results]
@@ -724,12 +734,21 @@ class _Job:
     """What is done to every batch of one capture."""
 
     def __init__(
-        self, engine: Engine, passes: list[_Pass], layers: list[int], picked: list[HeadId]
+        self,
+        engine: Engine,
+        passes: list[_Pass],
+        layers: list[int],
+        picked: list[HeadId],
+        *,
+        states: bool = False,
     ) -> None:
         self.engine = engine
         self.passes = passes
         self.layers = layers
+        self.states = states
         self.taps = [f"layers.{layer}.self_attn.o_proj" for layer in layers]
+        if states:
+            self.taps = [*(f"layers.{layer}" for layer in layers), "norm"]
         self.picked = [(layers.index(head.layer), head.head) for head in picked]
         self.prompts = sum(len(group.suffixes) for group in passes)
 
@@ -759,6 +778,8 @@ class _Job:
                 use_cache=True,
             )
         heads = torch.stack(tap.values, dim=1).float()  # [B, layers, H*D]
+        if self.states:  # [B, layers + 1, hidden]
+            return heads
         heads = heads.reshape(batch, len(self.layers), engine.info.heads, engine.info.head_dim)
         if not self.picked:
             return heads.flatten(1, 2)

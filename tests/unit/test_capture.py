@@ -182,6 +182,25 @@ def test_features_equal_a_plain_full_pass(family):
         np.testing.assert_allclose(got, want, atol=1e-5, rtol=0)
 
 
+def test_states_are_what_enters_layers_and_the_last_norm(family):
+    engine = Engine.load(str(family.folder), device="cpu")
+    found = engine.capture(family.frames, PROMPTS[:2], batch_size=2, states=True)
+    model = family.model().eval()
+    text = model.config.get_text_config()
+    for got, prompt in zip(found, PROMPTS, strict=False):
+        assert got.shape == (SEGMENTS, text.num_hidden_layers + 1, 1, text.hidden_size)
+        for states, segment in zip(got, family.frames, strict=True):
+            with torch.no_grad():
+                inputs = family.inputs(segment, prompt)
+                hidden = model(**inputs, output_hidden_states=True).hidden_states
+                last = model.model.language_model.norm(torch.from_numpy(states[-1, 0]))
+            want = torch.stack([layer[0, -1] for layer in hidden[:-1]]).numpy()
+            np.testing.assert_allclose(states[:-1, 0], want, atol=1e-5, rtol=0)
+            np.testing.assert_allclose(last.numpy(), hidden[-1][0, -1], atol=1e-5, rtol=0)
+    with pytest.raises(ModelError, match="heads and states"):
+        engine.capture(family.frames, PROMPTS[:1], heads=[HeadId(0, 0)], states=True)
+
+
 def test_a_system_message_stands_before_the_frames(family):
     engine = Engine.load(str(family.folder), device="cpu")
     found = engine.capture(family.frames[:1], PROMPTS[:2], system="You watch a camera.")

@@ -16,7 +16,7 @@ from hhvad.artifacts import texts
 from hhvad.files import read_json
 
 Jobs = Counter[tuple[str, str]]
-METHODS = {"headhunt", "lavad", "zero-shot", "probe", "vera", "motion"}
+METHODS = {"headhunt", "lavad", "zero-shot", "probe", "vera", "hiprobe", "motion"}
 AFTER_SCORES = {
     "calibrate_locator", "localize_events", "report_metrics", "plot_video", "plot_curves",
     "build_viewer", "compare_methods", "compare_costs", "all",
@@ -197,6 +197,32 @@ def test_another_question(ran: Study):
     jobs = ran.planned()
     assert rules(jobs) == {"score_probe"} | AFTER_SCORES
     assert values(jobs, "method") == {"probe"}
+
+
+def test_another_question_or_weight_of_vera(ran: Study):
+    path = ran.folder / "config/questions-vera-demo.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("abnormal happening", "wrong"))
+    jobs = ran.planned()
+    assert rules(jobs) == {"sample_around", "answer_guided", "score_vera"} | AFTER_SCORES
+    path.write_text(text)
+    assert ran.planned() == {}
+    ran.change_method("vera", position_weight=True)
+    jobs = ran.planned()
+    assert rules(jobs) == {"score_vera"} | AFTER_SCORES
+    assert values(jobs, "method") == {"vera"}
+
+
+def test_another_question_or_scorer_of_hiprobe(ran: Study):
+    ran.change_method("hiprobe", question="Is all well?")
+    jobs = ran.planned()
+    states = {"sample_segments", "capture_states", "score_layers", "fit_layer", "score_layer"}
+    assert rules(jobs) == states | AFTER_SCORES
+    assert values(jobs, "reader") == {"states.hiprobe"}
+    question = "Is anything abnormal happening?"
+    ran.change_method("hiprobe", question=question, scorer={"kind": "svm"})
+    jobs = ran.planned()
+    assert rules(jobs) == {"fit_layer", "score_layer"} | AFTER_SCORES
 
 
 def test_another_lavad_shares_captions_and_vectors(ran: Study):

@@ -59,8 +59,9 @@ class CaptureEngine(Protocol):
         seconds: NDArray[np.float64] | None = None,
         outer_marks: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        states: bool = False,
     ) -> list[NDArray[np.float32]]:
-        """Head features a prompt: [S, L, H, D], or [S, n, D] of `heads`."""
+        """Head features a prompt: [S, L, H, D], or [S, n, D] of `heads`; see the engine."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Request:
     probe: str | None = None  # of the video: its true times are told; else two frames per second
     outer_marks: bool = False
     rest: Mapping[str, Any] | None = None  # hhvad.media.frames.Rest
+    states: bool = False  # every layer's hidden states, in place of heads
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class Job:
         """What the features of this job under `prompt` depend on, for one loaded model."""
         asked = self.request
         return (
-            *self.identity, self.heads, asked.batch_size, asked.system, asked.outer_marks, prompt,
+            *self.identity, self.heads, asked.states, asked.batch_size, asked.system,
+            asked.outer_marks, prompt,
         )  # fmt: skip
 
 
@@ -198,6 +201,7 @@ class Capture:
                 seconds=job.seconds,
                 outer_marks=job.request.outer_marks,
                 progress=progress,
+                **({"states": True} if job.request.states else {}),
             )
         with self._lock:
             for sibling, other in zip(prompts[1:], others, strict=True):
@@ -234,6 +238,7 @@ class Capture:
             "fps": given["fps"],
             "n_frames": given["n_frames"],
             **({"mask": given["mask"]} if "mask" in given else {}),
+            **({"states": True} if asked.states else {}),
         }
         if info.tells_time:
             times = "fixed" if job.seconds is None else "video"
