@@ -404,8 +404,10 @@ class Study:
                 f"{self.config.videos}: split calibration has no videos; scores of motion are "
                 "scaled on them; add rows"
             )
-        for name in self.of(Vera):
-            if getattr(self.methods[name], "position_weight", False):
+        for name, method in self.methods.items():
+            if isinstance(method, Vera) and method.learn:
+                self._check_learning(name)
+            if isinstance(method, Vera) and method.position_weight:
                 yield (
                     f"methods.{name}.position_weight: scores are higher in the middle of a video "
                     "whatever is seen there; a part of its AUC is where events lie in this data set"
@@ -596,6 +598,17 @@ class Study:
                     f"method {name} needs the events of anomalous calibration videos; fill the "
                     "column, or use view 'video'"
                 )
+
+    def _check_learning(self, name: str) -> None:
+        """Refuse to learn questions where a class has no video."""
+        for split in ("calibration", "validation"):
+            labels = {self.videos[video].label for video in self.split(split)}
+            for label in ("normal", "anomaly"):
+                if label not in labels:
+                    raise SheetError(
+                        f"{self.config.videos}: split {split} has no video labelled {label}; "
+                        f"methods.{name}.learn needs normal and anomalous ones; add rows"
+                    )
 
     def _check_validation(self) -> Iterator[str]:
         calibrated = [

@@ -15,6 +15,7 @@ from hhvad.artifacts.probe import PROBE_VERSION, has_damage
 from hhvad.artifacts.texts import SCHEMA_VERSIONS as TEXT_VERSIONS
 from hhvad.clock import start_in_name
 from hhvad.errors import HHVADError
+from hhvad.files import digest
 from hhvad.methods.headhunt.settings import HeadHunt
 from hhvad.methods.hiprobe.settings import HiProbe
 from hhvad.methods.lavad.prompts import CHOICES

@@ -66,7 +66,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "report-descriptions",
     ),
     "hiprobe": ("score-layers",),
-    "vera": ("sample-around", "score-vera"),
+    "vera": ("sample-around", "learn-questions", "score-vera"),
     "hivau": ("list-hivau", "answer-hivau", "score-texts"),
     "report": ("plot-video", "plot-curves"),
     "evaluate": ("evaluate", "report-metrics"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hhvad.cli.models import _add_model, _ask, _check_fixed, add_rest, rest_of
-from hhvad.errors import ArtifactError
+from hhvad.errors import ArtifactError, ConfigError
 
 
 def add_commands(commands: Any) -> None:
@@ -22,8 +22,9 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--frames", required=True, type=Path, metavar="H5", help="from sample-frames")
     add_rest(p)
     _add_model(p)
-    p.add_argument("--question", required=True, action="append", metavar="TEXT", help="repeatable")
-    p.add_argument("--answer", required=True, action="append", metavar="TEXT", help="repeatable")
+    p.add_argument("--question", action="append", metavar="TEXT", help="repeatable")
+    p.add_argument("--answer", action="append", metavar="TEXT", help="repeatable")
+    p.add_argument("--guide", metavar="YAML", help="instead of both: VERA's file of questions")
     p.add_argument("--system", required=True, metavar="TEXT", help="system message; may be empty")
     p.add_argument("--out", required=True, type=Path, metavar="H5")
     p.set_defaults(run=_answer_questions)
@@ -41,6 +42,14 @@ def _answer_questions(arguments: Namespace) -> None:
     if not arguments.frames.is_file():
         raise ArtifactError(f"{arguments.frames}: there is no such file")
     _check_fixed(arguments)
+    if arguments.guide is not None:
+        from hhvad.config import parse, read_yaml
+        from hhvad.methods.vera.settings import Questions
+
+        guide = parse(Questions, read_yaml(arguments.guide), arguments.guide)
+        arguments.question, arguments.answer = [guide.text], list(guide.answers)
+    if not arguments.question or not arguments.answer:
+        raise ConfigError("give --question and --answer, or --guide")
     request = Request(
         frames=str(arguments.frames.absolute()),
         out=str(arguments.out.absolute()),

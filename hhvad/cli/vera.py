@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from hhvad.cli.models import _add_model, _ask, _check_fixed
 from hhvad.cli.videos import add_fit
 
 
 def add_commands(commands: Any) -> None:
-    """Add sample-around and score-vera."""
+    """Add sample-around, learn-questions and score-vera."""
     p = commands.add_parser(
         "sample-around",
         help="decode a video once and keep some frames of the window around each centre",
@@ -27,6 +31,27 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--timeout", type=float, required=True, metavar="SECONDS")
     p.add_argument("--out", required=True, metavar="H5")
     p.set_defaults(run=_sample_around)
+
+    p = commands.add_parser(
+        "learn-questions",
+        help="have a model write better guiding questions, on labelled videos",
+        description="In each step the model sees two videos and what it said of them, and writes "
+        "questions; those that tell validation videos apart best are kept. A second call goes on "
+        "where the first was interrupted.",
+    )
+    p.add_argument("--start", required=True, metavar="YAML", help="the questions to begin with")
+    for split in ("training", "validation"):
+        p.add_argument(f"--{split}", nargs="+", required=True, metavar="H5", help="their frames")
+        p.add_argument(f"--{split}-labels", nargs="+", required=True, metavar="LABEL")
+    _add_model(p)
+    p.add_argument("--steps", required=True, type=int, metavar="N")
+    p.add_argument("--seed", required=True, type=int)
+    p.add_argument("--max-tokens", required=True, type=int, metavar="N")
+    p.add_argument("--journal", required=True, type=Path, metavar="JSONL", help="what was tried")
+    p.add_argument("--key", required=True, help="what the tries depend on; others are forgotten")
+    p.add_argument("--out", required=True, metavar="YAML")
+    p.add_argument("--table", required=True, metavar="TSV")
+    p.set_defaults(run=_learn_questions)
 
     p = commands.add_parser("score-vera", help="scores from a model's answers about windows")
     p.add_argument("--answers", required=True, metavar="H5", help="from answer-questions")
@@ -122,3 +147,138 @@ def _score_vera(arguments: Namespace) -> None:
     if arguments.position_weight:
         scores = score.by_position(scores)
     score_files.write(arguments.out, bounds, np.clip(scores, 0, 1))
+
+
+def _learn_questions(arguments: Namespace) -> None:
+    import tempfile
+
+    import yaml
+
+    from hhvad.config import parse, read_yaml
+    from hhvad.errors import ConfigError
+    from hhvad.files import digest, write_text, write_tsv
+    from hhvad.live.watch.journal import Journal
+    from hhvad.methods.vera.learn import Labelled, Step, learn
+    from hhvad.methods.vera.settings import Questions
+
+    _check_fixed(arguments)
+    start = parse(Questions, read_yaml(arguments.start), arguments.start)
+    given = {}
+    for split in ("training", "validation"):
+        paths, labels = getattr(arguments, split), getattr(arguments, f"{split}_labels")
+        if len(paths) != len(labels):
+            raise ConfigError(f"--{split}-labels has {len(labels)} values, --{split} {len(paths)}")
+        given[split] = Labelled(tuple(paths), tuple(label == "anomaly" for label in labels))
+    journal = Journal(arguments.journal)
+    key = digest(
+        [
+            arguments.key,
+            [_made_from(path) for path in (*given["training"].videos, *given["validation"].videos)],
+        ]
+    )
+    if not journal.lines or journal.lines[0].get("key") != key:
+        journal.close()
+        arguments.journal.unlink()
+        journal = Journal(arguments.journal)
+        journal.append({"key": key})
+        known = []
+    else:
+        known = [Step.from_json(line) for line in journal.lines[1:]]
+
+    def done(step: Step) -> None:
+        journal.append(step.to_json())
+        mark = "kept" if step.kept else "no question in it" if not step.written else "not better"
+        print(f"step {step.number}: validation AUC {step.auc:.3f}, loss {step.loss:.3f}, {mark}")
+
+    with tempfile.TemporaryDirectory() as folder:
+        asked = _Model(arguments, Path(folder))
+        best, steps = learn(
+            start,
+            given["training"],
+            given["validation"],
+            asked.judge,
+            asked.write,
+            steps=arguments.steps,
+            seed=arguments.seed,
+            known=known,
+            done=done,
+        )
+    journal.close()
+    text = yaml.safe_dump(best.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+    write_text(arguments.out, f"# Learnt by hhvad learn-questions from {arguments.start}.\n{text}")
+    columns = ("number", "auc", "loss", "written", "kept", "questions")
+    rows = [
+        (s.number, s.auc, s.loss, int(s.written), int(s.kept), " / ".join(s.questions))
+        for s in steps
+    ]
+    write_tsv(arguments.table, columns, rows)
+
+
+def _made_from(path: str) -> Any:
+    """What a frames file was made from: tries on other frames say nothing of these."""
+    from hhvad.artifacts import hdf5
+
+    with hdf5.open_artifact(path, "frames") as (_, provenance):
+        return provenance
+
+
+class _Model:
+    """The frozen model, asked by files as every job asks it."""
+
+    def __init__(self, arguments: Namespace, folder: Path) -> None:
+        self.arguments, self.folder = arguments, folder
+
+    def judge(self, questions: Any, videos: Sequence[str]) -> list[float]:
+        """The probability of anomaly of each video, given by its frames file."""
+        from hhvad.artifacts import hdf5
+        from hhvad.methods.vera.score import answered
+        from hhvad.mllm.tasks.answer import Request
+
+        found = []
+        for path in videos:
+            request = Request(
+                frames=str(Path(path).absolute()),
+                out=str(self.folder / "answers.h5"),
+                prompts=(questions.text,),
+                answers=tuple(questions.answers),
+                system=questions.system,
+                **self._how(),
+            )
+            _ask(self.arguments, {"task": "answer", "about": request.frames, **asdict(request)})
+            found.append(float(answered(hdf5.read(request.out, "logprobs")["logprobs"]).mean()))
+        return found
+
+    def write(self, text: str, videos: Sequence[str]) -> str:
+        """What the model writes when it sees the videos' frames behind one another."""
+        import numpy as np
+
+        from hhvad.artifacts import hdf5, texts
+        from hhvad.mllm.tasks.generate import Request
+
+        files = [hdf5.read(path, "frames", ("frames", "segments")) for path in videos]
+        frames = np.concatenate([file["frames"][:1] for file in files], axis=1)
+        count = frames.shape[1]
+        arrays = {"frames": frames, "segments": np.array([[0, count]], np.int64)}
+        both = self.folder / "frames.h5"
+        hdf5.write(both, "frames", arrays, {**files[0].provenance, "frames_per_segment": count})
+        request = Request(
+            frames=str(both),
+            out=str(self.folder / "text.jsonl"),
+            prompt=text,
+            prompt_id="step",
+            system="",
+            shown=1,
+            keep="all",
+            max_tokens=self.arguments.max_tokens,
+            **self._how(),
+        )
+        _ask(self.arguments, {"task": "generate", "about": request.frames, **asdict(request)})
+        return str(texts.read(request.out, "texts").rows[0]["text"])
+
+    def _how(self) -> dict[str, Any]:
+        given = self.arguments
+        return {
+            "batch_size": given.batch_size,
+            "model_name": given.model_name,
+            "revision": given.revision or None,
+        }

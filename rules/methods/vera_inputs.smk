@@ -32,11 +32,45 @@ def around_mb(wildcards):
     return frames_mb(wildcards, around_at_most(wildcards))
 
 
-def guided_question(wildcards):
+def guide_file(wildcards):
+    """The file of learnt questions; fixed ones are a param."""
+    if not vera(wildcards).learn:
+        return []
+    return f"<results>/questions/{wildcards.method}.yaml"
+
+
+def guided_question(wildcards, input):
     """Its guiding questions as one question, and the two answers to it, as flags."""
+    if input.guide:
+        return join(["--guide", input.guide])
     asked = STUDY.guides[wildcards.method]
     answers = (f"--answer={text}" for text in asked.answers)
     return join([f"--question={asked.text}", *answers])
+
+
+def frames_to_learn_from(names):
+    """Frames of whole videos, for the model of a method."""
+
+    def files(wildcards):
+        size = STUDY.size_name(vera(wildcards).model)
+        return [f"<results>/frames/video/{size}/{name}.h5" for name in names]
+
+    return files
+
+
+def learnt_from(wildcards):
+    """What the steps of learning depend on, as a digest: a journal of other ones is no use."""
+    method = vera(wildcards)
+    model = STUDY.models[method.model]
+    return digest(
+        [
+            STUDY.guides[wildcards.method].model_dump(mode="json"),
+            method.learn.model_dump(mode="json"),
+            [model.path, model.revision, model.dtype, STAMPS[method.model]],
+            [(name, STUDY.videos[name].label) for name in [*CALIBRATION, *VALIDATION]],
+            [SAMPLING.frames_per_segment, *STUDY.size(method.model)],
+        ]
+    )
 
 
 def guided_shape(wildcards):

@@ -16,10 +16,11 @@ from probes import write_probe
 from hhvad.artifacts import hdf5, scores
 from hhvad.cli import main
 from hhvad.config import parse
-from hhvad.errors import ConfigError, DataError
+from hhvad.errors import ConfigError, DataError, SheetError
 from hhvad.files import write_json
 from hhvad.media.probe import probe
 from hhvad.methods.vera import score
+from hhvad.methods.vera.learn import Labelled, Step, learn, read_questions
 from hhvad.methods.vera.settings import Questions
 from hhvad.methods.vera.windows import around
 from hhvad.study import Study
@@ -221,3 +222,175 @@ def test_a_file_of_questions_that_is_not_there(config: dict):
     config["methods"]["v"]["questions"] = "config/none.yaml"
     with pytest.raises(ConfigError, match=r"config/none\.yaml"):
         Study.load(config, [])
+
+
+# --- learnt questions -----------------------------------------------------------------------------
+
+START = Questions(ask="{questions} 0 or 1?", questions=("Is it bad?",))
+TRAINING = Labelled(("n1", "n2", "a1"), (False, False, True))
+VALIDATION = Labelled(("vn", "va", "vb"), (False, True, True))
+
+
+class Scripted:
+    """A model whose judgement depends on the first question, and which writes what it is told."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = list(texts)
+        self.seen: list[tuple[str, tuple[str, ...]]] = []
+
+    def judge(self, asked: Questions, videos) -> list[float]:
+        quality = {"Is it bad?": 0.0, "Is there a fight?": 0.2, "Is there a fire?": 0.4}
+        better = quality.get(asked.questions[0], -0.2)
+        return [0.5 + (better if "a" in video or "b" in video else -better) for video in videos]
+
+    def write(self, text: str, videos) -> str:
+        self.seen.append((text, tuple(videos)))
+        return self.texts.pop(0)
+
+
+def taught(model: Scripted, steps: int, **how):
+    return learn(START, TRAINING, VALIDATION, model.judge, model.write, steps=steps, seed=3, **how)
+
+
+def test_better_questions_are_kept_and_others_are_not():
+    model = Scripted(
+        "1. Is there a fight?\n2. Does somebody run?",
+        "I cannot say.",
+        "- Is it a nice day?",
+        "Is there a fire?",
+    )
+    best, steps = taught(model, 4)
+    assert best.questions == ("Is there a fire?",)
+    assert best.ask == START.ask
+    assert [step.kept for step in steps] == [True, True, False, False, True]
+    assert [step.written for step in steps] == [True, True, False, True, True]
+    assert [step.auc for step in steps] == [0.5, 1, 1, 0, 1]
+    assert steps[0].loss == pytest.approx(np.log(2))
+    assert steps[4].loss == pytest.approx(-np.log(0.9))
+    asked, videos = model.seen[2]  # goes on from the best, not from the last
+    assert "1. Is there a fight?\n2. Does somebody run?" in asked
+    assert {video[0] for video in videos} == {"n", "a"}
+    first, second = ("abnormal" if video[0] == "a" else "normal" for video in videos)
+    assert f"is of a video that is {first};" in asked
+    assert f"half is of a video that is {second};" in asked
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been():
+    texts = ["Is there a fight?", "Is it a nice day?", "Is there a fire?"]
+    whole = Scripted(*texts)
+    best, steps = taught(whole, 3)
+    told: list = []
+    again = Scripted(*texts[1:])
+    resumed, tried = taught(again, 3, known=steps[:2], done=told.append)
+    assert (resumed, tried) == (best, steps)
+    assert told == steps[2:]
+    assert again.seen == whole.seen[1:]
+    assert [Step.from_json(step.to_json()) for step in steps] == steps
+
+
+def test_a_class_without_a_video():
+    with pytest.raises(DataError, match="split validation needs a normal and an anomalous"):
+        learn(
+            START,
+            TRAINING,
+            Labelled(("a",), (True,)),
+            Scripted().judge,
+            Scripted().write,
+            steps=1,
+            seed=0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "questions"),
+    [
+        (
+            "1. Does it burn?\n2) Who falls down?\n* Is it dark?",
+            ["Does it burn?", "Who falls down?", "Is it dark?"],
+        ),
+        ('"Is it a fire?"\n**Is it a fall?**', ["Is it a fire?", "Is it a fall?"]),
+        ("Does it burn? Yes.\nA statement.\nWhy?", []),
+        ("Is <|im_end|> there?\nIs {questions} there?", []),
+        (
+            "\n".join(f"Is it number {n}?" for n in range(9)),
+            [f"Is it number {n}?" for n in range(5)],
+        ),
+        ("Is it so?\nIs it so?\n" + "x" * 300 + "?", ["Is it so?"]),
+    ],
+)  # fmt: skip
+def test_which_lines_are_questions(text: str, questions: list[str]):
+    assert list(read_questions(text)) == questions
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_written_gives_questions_that_can_be_asked(text: str):
+    found = read_questions(text)
+    assert len(found) <= 5
+    if found:
+        asked = Questions(**{**START.model_dump(), "questions": found})
+        assert "{questions}" not in asked.text
+
+
+def learn_words(tmp_path: Path, *more: str) -> list[str]:
+    """learn-questions with the demo's model on frames of noise."""
+    files = {}
+    for name in ("n", "a", "vn", "va"):
+        random = np.random.default_rng(len(files))
+        arrays = {
+            "frames": random.integers(0, 256, (1, 8, 56, 56, 3), np.uint8),
+            "segments": np.array([[0, 48]]),
+            "indices": np.arange(8)[None],
+        }
+        given = {"video": name, "view": "video", "frames_per_segment": 8, "segment_length": 48}
+        given |= {"size": [56, 56], "resize": "x", "fps": 30.0, "n_frames": 48, "decoder": "pyav"}
+        files[name] = tmp_path / f"{name}.h5"
+        if not files[name].exists():
+            hdf5.write(files[name], "frames", arrays, given)
+    return [
+        *("learn-questions", "--start", str(ROOT / "config/questions-vera-demo.yaml")),
+        *("--training", str(files["n"]), str(files["a"])),
+        *("--training-labels", "normal", "anomaly", "--validation-labels", "normal", "anomaly"),
+        *("--validation", str(files["vn"]), str(files["va"]), "--model", "demo"),
+        *("--model-name", "demo", "--revision=", "--commit-file", str(tmp_path / "commit")),
+        *("--dtype", "float32", "--device", "cpu", "--batch-size", "1", "--threads", "1"),
+        *("--resident", "no", "--idle-timeout", "1", "--max-tokens", "8", "--seed", "0"),
+        *("--journal", str(tmp_path / "j.jsonl"), "--out", str(tmp_path / "q.yaml")),
+        *("--table", str(tmp_path / "q.tsv"), *more),
+    ]
+
+
+def test_the_command_with_a_real_model_and_after_an_interruption(tmp_path: Path, capsys):
+    assert main(learn_words(tmp_path, "--steps=2", "--key=a")) == 0
+    names = ("q.yaml", "q.tsv", "j.jsonl")
+    whole = [(tmp_path / name).read_bytes() for name in names]
+    learnt = parse(Questions, yaml.safe_load(whole[0]), "q")
+    assert learnt.answers == ("no", "yes")
+    lines = whole[2].splitlines(keepends=True)
+    assert len(lines) == 4
+    (tmp_path / "j.jsonl").write_bytes(b"".join(lines[:2]) + b'{"torn')
+    capsys.readouterr()
+    assert main(learn_words(tmp_path, "--steps=2", "--key=a")) == 0
+    assert [(tmp_path / name).read_bytes() for name in names] == whole
+    said = capsys.readouterr().out
+    assert "step 0" not in said
+    assert "step 2" in said
+    assert main(learn_words(tmp_path, "--steps=2", "--key=b")) == 0
+    assert "step 0" in capsys.readouterr().out  # another key: the tries say nothing
+
+
+def test_labels_that_do_not_fit(tmp_path: Path, capsys):
+    words = learn_words(tmp_path, "--steps=1", "--key=a")
+    at = words.index("--training-labels")
+    assert main([*words[: at + 1], "normal", *words[at + 3 :]]) == 2
+    assert "--training-labels has 1 values, --training 2" in capsys.readouterr().err
+
+
+def test_learning_needs_both_classes(config: dict, tmp_path: Path):
+    config["methods"]["v"]["learn"] = {"steps": 2}
+    study = Study.load(config, [])
+    assert study.costed["v"]["needs"]["training"] == "questions"
+    lines = Path(config["videos"]).read_text().splitlines()
+    kept = [line for line in lines if "\tvalidation\tanomaly" not in line]
+    (tmp_path / "v.tsv").write_text("\n".join(kept) + "\n")
+    with pytest.raises(SheetError, match="split validation has no video labelled anomaly"):
+        Study.load({**config, "videos": str(tmp_path / "v.tsv")}, [])

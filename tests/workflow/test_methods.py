@@ -13,7 +13,7 @@ from study import ROOT, Study
 
 from hhvad import study
 from hhvad.artifacts import texts
-from hhvad.files import read_json
+from hhvad.files import read_json, read_tsv
 
 Jobs = Counter[tuple[str, str]]
 METHODS = {"headhunt", "lavad", "zero-shot", "probe", "vera", "hiprobe", "motion"}
@@ -211,6 +211,19 @@ def test_another_question_or_weight_of_vera(ran: Study):
     jobs = ran.planned()
     assert rules(jobs) == {"score_vera"} | AFTER_SCORES
     assert values(jobs, "method") == {"vera"}
+    ran.change_method("vera", position_weight=False, learn={"steps": 2})
+    jobs = ran.planned()
+    learnt = {"sample_frames", "learn_questions", "sample_around", "answer_guided", "score_vera"}
+    assert rules(jobs) == learnt | AFTER_SCORES
+
+
+def test_questions_are_learnt_in_a_run(ran: Study):
+    ran.change_method("vera", learn={"steps": 1, "max_tokens": 16})
+    done = ran.snakemake("results/demo/metrics/vera.json")
+    assert done.returncode == 0, done.stdout
+    learnt = yaml.safe_load((ran.folder / "results/demo/questions/vera.yaml").read_text())
+    assert learnt["answers"] == ["no", "yes"]
+    assert len(read_tsv(ran.folder / "results/demo/questions/vera.tsv")) == 2
 
 
 def test_another_question_or_scorer_of_hiprobe(ran: Study):

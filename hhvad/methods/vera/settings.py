@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hhvad.config import Count, Id, Section, Text
+from hhvad.config import Count, Id, Section, Seed, Text
 from hhvad.methods.settings import Method, Needs, vector_jobs
 
 if TYPE_CHECKING:
@@ -42,6 +42,14 @@ class Smoothing(Section):
     sigma: Annotated[float, Field(gt=0)] = Field(10, description="Its sigma, in windows.")
 
 
+class Learn(Section):
+    """How the model itself writes better questions, from labelled videos."""
+
+    steps: Count = Field(10, description="Tries, each on a normal and an anomalous video.")
+    seed: Seed = Field(0, description="Decides which videos.")
+    max_tokens: Count = Field(160, description="Tokens of what the model writes in a try.")
+
+
 class Vera(Method):
     """VERA: a model answers guiding questions about the window around every centre."""
 
@@ -54,6 +62,11 @@ class Vera(Method):
     )
     questions: str = Field(
         "config/questions-vera.yaml", description="File of the guiding questions."
+    )
+    learn: Learn | None = Field(
+        None,
+        description="Learn better questions from these on calibration and validation videos "
+        "({steps: ..., seed: ...}); null keeps them.",
     )
     stride: Count = Field(16, description="Frames between two centres.")
     window: Window = Window()
@@ -85,6 +98,8 @@ class Vera(Method):
     @property
     def needs(self) -> Needs:
         """No labels and no training, where people wrote the questions."""
+        if self.learn:
+            return Needs("of calibration and validation videos", "questions", "guiding questions")
         return Needs(wordings="guiding questions")
 
     def jobs(self, name: str, study: Study) -> list[str]:
@@ -94,6 +109,8 @@ class Vera(Method):
             f"answer_guided/{self.model}/{name}",
             f"score_vera/{name}",
         ]
+        if self.learn:
+            found += [f"sample_frames/{study.size_name(self.model)}", f"learn_questions/{name}"]
         return found + (vector_jobs(study, self.encoder, self.stride) if self.encoder else [])
 
 
@@ -118,7 +135,11 @@ class Questions(Section):
         return self
 
     @property
+    def listed(self) -> str:
+        """The guiding questions, numbered, a line each."""
+        return "\n".join(f"{number}. {one}" for number, one in enumerate(self.questions, start=1))
+
+    @property
     def text(self) -> str:
         """The whole question."""
-        lines = [f"{number}. {text}" for number, text in enumerate(self.questions, start=1)]
-        return self.ask.replace(PLACE, "\n".join(lines))
+        return self.ask.replace(PLACE, self.listed)
