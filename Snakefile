@@ -73,6 +73,13 @@ if STUDY.marks:
 
 include: "rules/describe_inputs.smk"
 include: "rules/describe.smk"
+
+
+if STUDY.config.hivau:
+
+    include: "rules/hivau.smk"
+
+
 include: "rules/report.smk"
 include: "rules/compare.smk"
 include: "rules/viewer.smk"
@@ -157,6 +164,7 @@ rule all:
         results=results_of_methods,
         videos=figures_of_test_videos,
         descriptions=descriptions_of_test_videos,
+        hivau=results_of_hivau,
         deleted=deleted_results,
         viewer="<results>/viewer",
 

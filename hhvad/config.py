@@ -230,6 +230,26 @@ class Describe(Section):
     max_tokens: Count = Field(128, description="Tokens of the longest answer.")
 
 
+class Hivau(Section):
+    """HIVAU-70k's questions about the test videos, answered by a model and compared."""
+
+    instructions: Text = Field(description="Its instruction file, JSONL.")
+    annotations: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
+        description="Its raw annotation files, JSON, which say where events and clips are."
+    )
+    model: Id = Field(description="Name in `models` of the multimodal model that answers.")
+    scores: Id | None = Field(
+        None,
+        description="The method by whose scores frames are chosen; by default they are evenly "
+        "spaced.",
+    )
+    frames: Annotated[int, Field(ge=1, le=256)] = Field(
+        12, description="Frames of each range that the model sees."
+    )
+    system: str = Field("", description="System message before every question.")
+    max_tokens: Count = Field(256, description="Tokens of the longest answer.")
+
+
 class Metrics(Section):
     """How scores are compared with annotations."""
 
@@ -292,6 +312,9 @@ class Config(Section):
     dataset: str = Field("none", description="Whose published numbers to print beside the result.")
     describe: Describe | None = Field(
         None, description="Describes events in sentences; by default nothing is described."
+    )
+    hivau: Hivau | None = Field(
+        None, description="Answers HIVAU-70k's questions; by default none (docs/describe.md)."
     )
     masks: str | None = Field(
         None,

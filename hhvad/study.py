@@ -145,6 +145,8 @@ class Study:
         models = [model for one in self.methods.values() for model in one.asks.values()]
         if self.describe:
             models += [self.describe.model, *filter(None, [self.describe.llm])]
+        if self.config.hivau:
+            models.append(self.config.hivau.model)
         return list(dict.fromkeys(models))
 
     @property
@@ -319,7 +321,8 @@ class Study:
             for method in self.methods.values()
             if isinstance(method, Probe | Vera | HiProbe)
         ]
-        return list(dict.fromkeys([*models, *([self.describe.model] if self.describe else [])]))
+        told = [one.model for one in (self.describe, self.config.hivau) if one]
+        return list(dict.fromkeys([*models, *told]))
 
     def segment_length(self, method: str) -> int:
         """The frames to which one score of a method applies."""
@@ -365,6 +368,10 @@ class Study:
             asked = self.describe.questions.model_dump(exclude={"parts"}).values()
             prompts += [Prompt(text, self.describe.system) for text in asked]
             frames.append(self.describe.focus.frames)
+        hivau = self.config.hivau
+        if hivau and hivau.model == model:  # its questions are in its own file
+            prompts.append(Prompt("Is there an anomaly in the video?", hivau.system))
+            frames.append(hivau.frames)
         return {
             "dtype": self.models[model].dtype,
             "device": self.config.compute.device,
@@ -546,7 +553,21 @@ class Study:
                 )
 
     def _check_describe(self) -> None:
-        """Its models and methods are configured."""
+        """Its models and methods are configured, and those of hivau."""
+        if hivau := self.config.hivau:
+            for field_, value, known in (
+                ("model", hivau.model, self.models),
+                ("scores", hivau.scores, self.methods),
+            ):
+                if value is not None and value not in known:
+                    raise ConfigError(
+                        f"{self.source}: hivau.{field_} is {value!r}; it must be one of "
+                        f"{', '.join(known) or 'none'}"
+                    )
+            self._check_role(f"{self.source}: hivau.model", hivau.model, is_encoder=False)
+            for path in (hivau.instructions, *hivau.annotations):
+                if not Path(path).is_file():
+                    raise ConfigError(f"{self.source}: hivau: there is no file {path}")
         if self.describe is None:
             return
         settings, key = self.describe, f"{self.source}: describe"

@@ -408,6 +408,12 @@ def descriptions_of_test_videos(wildcards):
     return [f"<results>/descriptions/{STUDY.described}/{name}.json" for name in TEST]
 
 
+def results_of_hivau(wildcards):
+    """How near a model's answers to HIVAU-70k's questions are, where they are asked."""
+    hivau = STUDY.config.hivau
+    return [f"<results>/hivau/{hivau.model}.json"] if hivau and TEST else []
+
+
 def figures_of_test_videos(wildcards):
     """A figure of each test video: it is drawn from the video's scores and events."""
     return [

@@ -67,6 +67,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "hiprobe": ("score-layers",),
     "vera": ("sample-around", "learn-questions", "score-vera"),
+    "cut": ("cut-clips",),
     "hivau": ("list-hivau", "answer-hivau", "score-texts"),
     "report": ("plot-video", "plot-curves"),
     "evaluate": ("evaluate", "report-metrics"),

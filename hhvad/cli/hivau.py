@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hhvad.cli.models import _add_model, _ask, _positive
+
+if TYPE_CHECKING:
+    from hhvad.evaluation.hivau import Meteor
 
 
 def add_commands(commands: Any) -> None:
@@ -33,8 +37,12 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--path", required=True, help="the video file")
     p.add_argument("--probe", required=True, metavar="JSON")
     p.add_argument("--scores", metavar="TSV", help="choose frames by them; without, evenly spaced")
+    p.add_argument(
+        "--none-is-fine", action="store_true", help="write no answers where nothing is asked"
+    )
     p.add_argument("--frames", required=True, type=_positive, metavar="N")
     p.add_argument("--size", type=_positive, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    p.add_argument("--mask", metavar="POLYGONS", help="what is hidden, as JSON")
     p.add_argument("--timeout", type=float, required=True, metavar="SECONDS")
     _add_model(p)
     p.add_argument("--system", required=True, metavar="TEXT", help="may be empty")
@@ -46,7 +54,7 @@ def add_commands(commands: Any) -> None:
         "score-texts",
         help="BLEU, ROUGE-L, CIDEr-D and judgement accuracy of answers",
         description="Compare answers with HIVAU-70k's references, per level and task, with 95 %% "
-        "intervals over resampled videos. METEOR needs Java and is not computed.",
+        "intervals over resampled videos; METEOR where Java and pycocoevalcap are installed.",
     )
     p.add_argument("--items", required=True, metavar="TSV", help="from list-hivau")
     p.add_argument("--answers", required=True, nargs="+", metavar="JSONL", help="per video")
@@ -77,7 +85,7 @@ def _list_hivau(arguments: argparse.Namespace) -> None:
 
 
 def _answer_hivau(arguments: argparse.Namespace) -> None:
-    from hhvad import checkpoint
+    from hhvad import checkpoint, masks
     from hhvad.artifacts import probe, scores
     from hhvad.datasets.hivau_items import read_items
     from hhvad.describe.focus import choose
@@ -87,7 +95,7 @@ def _answer_hivau(arguments: argparse.Namespace) -> None:
 
     video = probe.read(arguments.probe)
     items = [one for one in read_items(arguments.items) if one.video == arguments.video]
-    if not items:
+    if not items and not arguments.none_is_fine:
         raise AnnotationError(f"{arguments.items}: no item of video {arguments.video!r}")
     spans = list(dict.fromkeys((one.start, one.end) for one in items))
     for start, end in spans:
@@ -121,12 +129,18 @@ def _answer_hivau(arguments: argparse.Namespace) -> None:
         "max_tokens": arguments.max_tokens,
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if not items:
+        from hhvad.artifacts import texts
+
+        texts.write(arguments.out, "hivau", [], provenance)
+        return
     with tempfile.TemporaryDirectory(prefix="hhvad-") as folder:
         frames = Path(folder) / "frames.h5"
         sample_frames(
             arguments.path, video, frames, video=arguments.video, view="focus",
             frames_per_segment=arguments.frames, segment_length=0, size=arguments.size,
             timeout=arguments.timeout, spans=spans, picked=picked,
+            mask=masks.from_text(arguments.mask),
         )  # fmt: skip
         job = {
             "task": "describe",
@@ -163,13 +177,41 @@ def _score_texts(arguments: argparse.Namespace) -> None:
             answers.append(
                 Answer(one.level, one.task, one.video, one.anomalous, one.reference, row["answer"])
             )
-    rows = compare(answers, bootstrap=arguments.bootstrap, seed=arguments.seed)
+    found = meteor()
+    rows = compare(
+        answers,
+        bootstrap=arguments.bootstrap,
+        seed=arguments.seed,
+        meteor=None if isinstance(found, str) else found,
+    )
     missing = len(items) - len(answers)
     about = {name: files[0].provenance[name] for name in same}
-    write_json(
-        arguments.out,
-        {**about, "unanswered": missing, "meteor": "not computed (needs Java)", "rows": rows},
-    )
+    how = found if isinstance(found, str) else "by pycocoevalcap, mean over texts"
+    write_json(arguments.out, {**about, "unanswered": missing, "meteor": how, "rows": rows})
     columns = ["level", "task", "texts", "videos", "bleu_1", "bleu_2", "bleu_3", "bleu_4"]
-    columns += ["rouge_l", "cider", "accuracy", "unreadable"]
+    columns += ["rouge_l", "cider", "meteor", "accuracy", "unreadable"]
     write_tsv(arguments.table, columns, [[row.get(name) for name in columns] for row in rows])
+
+
+def meteor() -> Meteor | str:
+    """METEOR of texts as pycocoevalcap has it computed by Java, or why it is not."""
+    import shutil
+
+    if shutil.which("java") is None:
+        return "not computed: there is no Java"
+    try:
+        from pycocoevalcap.meteor import meteor as official
+    except ImportError:
+        return "not computed: pycocoevalcap is not installed"
+
+    def score(said: Sequence[str], wanted: Sequence[str]) -> list[float]:
+        found: list[float] = []
+        java = official.Meteor()
+        with java.meteor_p:
+            for start in range(0, len(said), 100):  # a line of all would block its pipe
+                part = range(start, min(start + 100, len(said)))
+                references = {at: [wanted[at]] for at in part}
+                found += java.compute_score(references, {at: [said[at]] for at in part})[1]
+        return found
+
+    return score

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,27 +42,38 @@ def states_anomaly(text: str) -> bool | None:
     return None
 
 
-def compare(answers: Sequence[Answer], *, bootstrap: int, seed: int) -> list[dict[str, Any]]:
+# METEOR of each answer, from these and their references, tokens joined by blanks.
+Meteor = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
+
+
+def compare(
+    answers: Sequence[Answer], *, bootstrap: int, seed: int, meteor: Meteor | None = None
+) -> list[dict[str, Any]]:
     """A row per level and task: how many, values, and 95 % intervals over resampled videos.
 
     CIDEr-D's document frequencies are those of the row's own references; `texts` is their number.
-    Raises DataError where there is no answer.
+    METEOR is the mean over texts. Raises DataError where there is no answer.
     """
     if not answers:
         raise DataError("there are no answers to score")
     rows = []
     for level, task in sorted({(one.level, one.task) for one in answers}):
         chosen = [one for one in answers if (one.level, one.task) == (level, task)]
-        rows.append({"level": level, "task": task, **_row(chosen, bootstrap, seed)})
+        rows.append({"level": level, "task": task, **_row(chosen, bootstrap, seed, meteor)})
     return rows
 
 
-def _row(chosen: Sequence[Answer], bootstrap: int, seed: int) -> dict[str, Any]:
+def _row(
+    chosen: Sequence[Answer], bootstrap: int, seed: int, meteor: Meteor | None
+) -> dict[str, Any]:
     said = [tokens(one.text) for one in chosen]
     wanted = [[tokens(one.reference)] for one in chosen]
     scores = score_texts(said, wanted)
     counts = bleu_counts(said, wanted)
     means = {"rouge_l": scores.rouge_l_items, "cider": scores.cider_items}
+    if meteor is not None:
+        pairs = [" ".join(one) for one in said], [" ".join(one[0]) for one in wanted]
+        means["meteor"] = np.asarray(meteor(*pairs), float)
     row: dict[str, Any] = {"texts": len(chosen), "videos": len({one.video for one in chosen})}
     if chosen[0].task == "judgement":
         stated = [states_anomaly(one.text) for one in chosen]

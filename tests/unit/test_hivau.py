@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from probes import write_probe
 
 from hhvad.artifacts import texts
 from hhvad.cli import main
+from hhvad.cli.hivau import meteor
 from hhvad.datasets.hivau_items import (
     Item,
     official_range,
@@ -172,3 +174,49 @@ def test_a_real_clip_is_answered_and_scored(shared: Path, tmp_path: Path):
     found = json.loads((tmp_path / "s.json").read_text())
     assert [row["task"] for row in found["rows"]] == ["caption", "judgement"]
     assert found["unanswered"] == 0
+
+
+def test_meteor_is_the_mean_over_texts():
+    answers = [
+        Answer("clip", "caption", "a", True, "a man runs", "a man runs"),
+        Answer("clip", "caption", "b", True, "a dog barks", "nothing"),
+    ]
+    (row,) = compare(answers, bootstrap=50, seed=0, meteor=lambda said, wanted: [0.75, 0.25])
+    assert row["meteor"] == 0.5
+    low, high = row["meteor_interval"]
+    assert (low, high) == (0.25, 0.75)
+    assert "meteor" not in compare(answers, bootstrap=0, seed=0)[0]
+
+
+def test_meteor_by_its_own_code():
+    pytest.importorskip("pycocoevalcap", reason="needs pycocoevalcap")
+    found = meteor()
+    if isinstance(found, str):
+        pytest.skip(found)
+    same, near, other = found(
+        ["a man runs away fast", "the man ran away", "nothing"], ["a man runs away fast"] * 3
+    )
+    assert same == pytest.approx(1, abs=0.01)
+    assert other < near < same
+
+
+def test_why_there_is_no_meteor(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    assert meteor() == "not computed: there is no Java"
+
+
+def test_a_video_without_questions(tmp_path: Path, capsys):
+    write_probe(tmp_path / "p.json", frames=50)
+    item = Item("1", "video", "judgement", "other", 0, 12, True, "Is it strange?", "Yes.")
+    write_items(tmp_path / "items.tsv", [item])
+    words = [
+        *("answer-hivau", "--video=v", "--path=none.mp4", "--timeout=60", "--frames=8"),
+        *("--size", "56", "56", f"--items={tmp_path / 'items.tsv'}", "--system=", "--resident=no"),
+        *(f"--probe={tmp_path / 'p.json'}", "--model=demo", "--model-name=demo", "--revision="),
+        *("--dtype=float32", "--device=cpu", "--batch-size=1", "--threads=1", "--idle-timeout=9"),
+        *("--commit-file=none", "--max-tokens=8", f"--out={tmp_path / 'a.jsonl'}"),
+    ]
+    assert main(words) == 2
+    assert "no item of video 'v'" in capsys.readouterr().err
+    assert main([*words, "--none-is-fine"]) == 0
+    assert texts.read(tmp_path / "a.jsonl", "hivau").rows == []
