@@ -126,10 +126,12 @@ def main() -> None:
         prepare(folder, seed)
         comparison = "results/all/comparison"
         run(folder, "all", f"{comparison}/methods.json", f"{comparison}/costs.json")
-        for frames in FRAMES[1:]:
+        print(f"seed {seed}: all methods", file=sys.stderr, flush=True)
+    for frames in FRAMES[1:]:
+        for seed in given.seeds:
             study = f"frames{frames}"
-            run(folder, study, f"results/{study}/metrics/headhunt.json")
-        print(f"seed {seed} done", file=sys.stderr, flush=True)
+            run(work / str(seed), study, f"results/{study}/metrics/headhunt.json")
+        print(f"{frames} frames: all seeds", file=sys.stderr, flush=True)
     text = report(work, given.seeds)
     print(text)
     if given.markdown:

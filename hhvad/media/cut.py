@@ -148,6 +148,7 @@ class _Writer:
     def __init__(self, path: Path, source: Any, rate: Fraction) -> None:
         self.path, self.source, self.rate = path, source, rate
         self.first: int | None = None
+        self.unit = source.time_base
 
     def __enter__(self) -> _Writer:
         import av
@@ -169,7 +170,7 @@ class _Writer:
         """Encode a frame at its own time, which another writer may have changed in it."""
         first = self.first = time if self.first is None else self.first
         shown = frame.reformat(self.stream.width, self.stream.height, "yuv420p")
-        shown.pts, shown.time_base = time - first, frame.time_base
+        shown.pts, shown.time_base = time - first, self.unit
         self.out.mux(self.stream.encode(shown))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
