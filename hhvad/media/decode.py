@@ -637,10 +637,16 @@ def _first_frame(path: str) -> Any:
 
 
 def _decord_agrees(path: str, count: int, first: Picture) -> bool:
-    """Whether decord opens the file, counts as many frames and sees the same first picture."""
-    import decord
+    """Whether decord opens the file, counts as many frames and sees the same first picture.
+
+    False where there is no decord: it has no wheel for Apple silicon and Linux on ARM.
+    """
     import numpy as np
 
+    try:
+        import decord
+    except ImportError:
+        return False
     decord.logging.set_level(decord.logging.QUIET)
     try:
         reader = decord.VideoReader(path, num_threads=1)
@@ -667,8 +673,10 @@ def _decord(path: str, info: Probe, wanted: list[int], threads: int) -> Iterator
     conversion to RGB, but it seeks where it would pass a key frame and then lands on another frame
     (AVI, MPEG-4, open groups of pictures), so key frames are reached by next().
     """
-    import decord
-
+    try:
+        import decord
+    except ImportError as error:  # the probe is of another machine
+        raise VideoError("decord, which its probe names, is not installed") from error
     decord.logging.set_level(decord.logging.QUIET)
     asked = set(wanted)
     try:

@@ -318,6 +318,24 @@ def test_where_decord_dies_pyav_tries(tmp_path):
     assert artifacts.read(out, "frames", ()).provenance["decoder"] == "pyav"
 
 
+def test_without_decord_the_frames_are_the_same(tmp_path, monkeypatch):
+    """As on Apple silicon: a folder in front of all others makes its import fail."""
+    path = write_numbered(tmp_path / "a.mp4", 60)
+    info = video.probe(path)
+    assert info.decoder == "decord"
+    sample(path, info, tmp_path / "with.h5")
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without/decord.py").write_text("raise ImportError('no wheel')")
+    paths = [str(tmp_path / "without"), *sys.path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    assert video.probe(path).decoder == "pyav"
+    for name, probe in (("own", video.probe(path)), ("others", info)):
+        sample(path, probe, tmp_path / f"{name}.h5")
+        found, known = (artifacts.read(tmp_path / f"{n}.h5", "frames") for n in (name, "with"))
+        assert found.provenance["decoder"] == "pyav"
+        assert (found["frames"] == known["frames"]).all()
+
+
 def test_the_decoder_ends_with_the_process_that_started_it(tmp_path):
     path = write_numbered(
         tmp_path / "a.mp4", 3000, size=(480, 640), options={"preset": "ultrafast"}

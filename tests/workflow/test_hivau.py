@@ -93,7 +93,7 @@ def test_what_a_change_runs(asked: Study):
     asked.change_config(hivau={**SECTION, "scores": "headhunt"})
     assert rules(asked) >= {"answer_hivau"} | AFTER_ANSWERS
     assert "localize_events" not in rules(asked)
-    asked.change_config(hivau=SECTION, metrics={"bootstrap": 7})
+    asked.change_config(hivau={**SECTION, "scores": None}, metrics={"bootstrap": 7})
     assert {"score_texts", "report_metrics"} <= rules(asked)
     assert "answer_hivau" not in rules(asked)
 
