@@ -1,6 +1,6 @@
 # make demo: the whole method on real video files.  make test: the proof.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench docs sbom slurm-profile clean
+.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench docs sbom lock slurm-profile clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,6 +20,7 @@ help:
 	@echo "make bench  the figures of benchmarks/"
 	@echo "make docs   the documentation as a site, in build/docs"
 	@echo "make sbom   what is installed, as CycloneDX, in sbom.json"
+	@echo "make lock   requirements.lock, the pins with hashes, after a change of constraints.txt"
 	@echo "make slurm-profile  install profiles/slurm for you, so that snakemake --profile slurm finds it"
 	@echo "make clean  remove results, logs and caches (keeps $(VENV))"
 
@@ -84,6 +85,15 @@ sbom: venv
 	$(PYTHON) -m venv build/sbom
 	build/sbom/bin/pip --disable-pip-version-check install --quiet cyclonedx-bom==7.5.0
 	build/sbom/bin/cyclonedx-py environment $(VENV) --output-file sbom.json
+
+# The pins of constraints.txt with the hashes of their files. Of torch each index has other files.
+lock:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip --disable-pip-version-check install --quiet uv==0.13.9
+	{ echo "# Every pin of constraints.txt but torch, whose file depends on the index, with hashes: make lock."; \
+	  echo "# pip install --require-hashes --no-deps -r requirements.lock"; \
+	  build/uv/bin/uv pip compile constraints.txt --quiet --no-deps --generate-hashes --no-annotate --no-header \
+	    --no-emit-index-url --no-emit-find-links --no-emit-package torch --python-version 3.11.7; } > requirements.lock
 
 # What you filled in there stays yours: a profile that is there is not written over.
 slurm-profile:

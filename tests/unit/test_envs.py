@@ -92,3 +92,16 @@ def test_a_python_without_hhvad_runs_it(tmp_path: Path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "score-motion" in done.stdout
+
+
+def test_the_lock_has_the_pins_and_their_hashes():
+    """requirements.lock is constraints.txt without torch, each file by its SHA-256: make lock."""
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.findall(r"^(\S+==\S+)(.*?)(?=^\S|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    locked = {plain(pin.split("==")[0]): pin for pin, _ in entries}
+    assert locked == {
+        name: plain(line.split("==")[0]) + "==" + line.split("==")[1].split(";")[0]
+        for name, line in pins().items()
+        if name != "torch"
+    }
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", rest) for _, rest in entries)
