@@ -1,11 +1,11 @@
-"""All methods on datasets of several seeds, by the workflow itself; and fewer frames a segment.
+"""All methods on datasets of several seeds, by the workflow itself.
 
     python benchmarks/methods.py [--seeds 101 102 ...] [--work build/methods] [--markdown FILE]
 
 For each seed the demo's forty videos are drawn anew and `config/methods.yaml` runs on them as a
-user would run it, with a second HeadHunt on the same model in bfloat16. Then HeadHunt alone, with
-4, 2 and 1 of a segment's 48 frames in place of 8. The folder --work keeps all results: a second
-call goes on. The seeds 101 to 105 were never used while scenes, models and methods were made.
+user would run it, with a second HeadHunt on the same model in bfloat16. The folder --work keeps all
+results: a second call goes on. The seeds 101 to 105 were never used while scenes, models and
+methods were made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import yaml
 from hhvad.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
-FRAMES = (8, 4, 2, 1)
 SHOWN = {
     "auc": "frame AUC",
     "auc_abnormal": "abnormal videos alone",
@@ -47,11 +46,6 @@ def prepare(folder: Path, seed: int) -> None:
     given["models"]["demo-bf16"] = {"path": "demo", "dtype": "bfloat16"}
     given["methods"]["headhunt-bf16"] = {**given["methods"]["headhunt"], "model": "demo-bf16"}
     (folder / "config/all.yaml").write_text(yaml.safe_dump({**given, "study": "all"}))
-    for frames in FRAMES[1:]:
-        one = {**given, "study": f"frames{frames}"}
-        one["methods"] = {"headhunt": given["methods"]["headhunt"]}
-        one["sampling"] = {**given["sampling"], "frames_per_segment": frames}
-        (folder / f"config/frames{frames}.yaml").write_text(yaml.safe_dump(one))
 
 
 def run(folder: Path, study: str, *targets: str) -> None:
@@ -106,11 +100,6 @@ def report(work: Path, seeds: list[int]) -> str:
             f"| {name} | {words[0]} | {words[1]} | {mean['real_time']:.3f} | "
             f"{mean['model_calls']:.0f} | {mean['tokens']:.0f} |"
         )
-    lines += ["", "HeadHunt with fewer of a segment's 48 frames:", "", *head]
-    for frames in FRAMES:
-        study = "all" if frames == FRAMES[0] else f"frames{frames}"
-        files = [work / f"{seed}/results/{study}/metrics/headhunt.json" for seed in seeds]
-        lines.append(row(f"{frames} frames", [read_json(file)["metrics"] for file in files]))
     return "\n".join([*lines, ""])
 
 
@@ -127,11 +116,6 @@ def main() -> None:
         comparison = "results/all/comparison"
         run(folder, "all", f"{comparison}/methods.json", f"{comparison}/costs.json")
         print(f"seed {seed}: all methods", file=sys.stderr, flush=True)
-    for frames in FRAMES[1:]:
-        for seed in given.seeds:
-            study = f"frames{frames}"
-            run(work / str(seed), study, f"results/{study}/metrics/headhunt.json")
-        print(f"{frames} frames: all seeds", file=sys.stderr, flush=True)
     text = report(work, given.seeds)
     print(text)
     if given.markdown:
