@@ -39,7 +39,7 @@ from hhvad.demo.plan import scenes
 from hhvad.demo.scenes import UNSEEN_KIND
 from hhvad.localization import locator
 from hhvad.media import samplers as sampling
-from hhvad.media.resize import resize
+from hhvad.media.resize import with_torch as resize
 from hhvad.methods.headhunt import rhi, saliency
 from hhvad.methods.headhunt.scorer import Scorer
 from hhvad.mllm.engine import Engine
