@@ -25,7 +25,7 @@ from numpy.random import default_rng
 
 from hhvad.demo.plan import make_scene
 from hhvad.demo.scenes import ANOMALY_KINDS, render
-from hhvad.media.resize import resize
+from hhvad.media.resize import with_torch as resize
 from hhvad.methods.lavad import clean, rate, refine, summarise
 from hhvad.methods.lavad.index import unique_texts, unit
 from hhvad.methods.lavad.prompts import RATE, SUMMARISE
