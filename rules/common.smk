@@ -50,6 +50,16 @@ try:
 except HHVADError as error:
     raise WorkflowError(str(error)) from None
 
+# Of a module, Snakemake takes the folders from the config alone, and not from `pathvars` below.
+if not workflow.modifier.is_main_snakefile() and not STUDY.folders.keys() <= set(
+    config.get("pathvars", {})
+):
+    wanted = ", ".join(f"{name}: {path}" for name, path in STUDY.folders.items())
+    raise WorkflowError(
+        "hhvad is used as a module, whose folders the config must name: pathvars: "
+        f"{{{wanted}}}"
+    )
+
 SAMPLING = STUDY.config.sampling
 COMPUTE = STUDY.config.compute
 FOLDERS = STUDY.folders
