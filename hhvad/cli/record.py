@@ -74,6 +74,7 @@ def _positive(text: str) -> float:
 
 
 def _record(arguments: Namespace) -> None:
+    from hhvad.errors import VideoError
     from hhvad.live.record.recorder import Recorder
     from hhvad.live.record.source import parse_all, password_in
 
@@ -108,6 +109,9 @@ def _record(arguments: Namespace) -> None:
         recorder.run()
     finally:
         say(recorder.line())
+    empty = [one.source for one in recorder.cameras if one.is_done and not one.files]
+    if empty:
+        raise VideoError(f"{empty[0].address}: nothing of it could be recorded")
 
 
 def _show_status(recorder: Recorder, clear: str) -> None:

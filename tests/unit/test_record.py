@@ -481,6 +481,30 @@ def test_addresses_that_are_none(given: str, message: str, capsys, tmp_path: Pat
     assert "hidden" not in said
 
 
+def test_a_file_that_is_no_video(tmp_path: Path, capsys):
+    (tmp_path / "x.mp4").write_bytes(b"nothing")
+    assert main(["record", f"--camera=g={tmp_path / 'x.mp4'}", f"--out={tmp_path / 'out'}"]) != 0
+    said = capsys.readouterr().err
+    assert "g: is not a video that can be read" in said
+    assert "x.mp4: nothing of it could be recorded" in said
+
+
+def test_a_folder_that_is_a_file(clips: Path, tmp_path: Path, capsys):
+    (tmp_path / "out").write_text("")
+    assert main(["record", f"--camera=g={clips / 'a.mp4'}", f"--out={tmp_path / 'out'}"]) == 2
+    assert "cannot be written: File exists" in capsys.readouterr().err
+
+
+def test_ctrl_c_finishes_the_open_file(server, record):
+    recorder = record(f"--camera=gate={server.url('a.mp4')}", "--seconds=100")
+    wait_until(lambda: recorder.parts() and recorder.parts()[0].stat().st_size > 2000, 30)
+    recorder.process.send_signal(signal.SIGINT)
+    assert recorder.process.wait(20) == 130
+    assert not recorder.parts()
+    assert len(recorder.files()) == 1
+    assert "Traceback" not in recorder.said()
+
+
 def test_a_name_twice():
     with pytest.raises(ConfigError, match="this name is given twice"):
         source.parse_all(["gate=rtsp://a/", "GATE=rtsp://b/"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hhvad.errors import ConfigError
 from hhvad.live.record import keeping
 from hhvad.live.record.source import Source
 
@@ -77,8 +78,11 @@ class Recorder:
         self._stop.set()
 
     def run(self) -> None:
-        """Record. Every child is gone when this returns."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        """Record. Every child is gone when this returns. Raises ConfigError for a bad folder."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {self.root}: cannot be written: {error.strerror}") from None
         try:
             while not self._stop.is_set() and not all(one.is_done for one in self.cameras):
                 now = time.monotonic()
