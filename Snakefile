@@ -77,6 +77,7 @@ include: "rules/describe.smk"
 
 if STUDY.config.hivau:
 
+    include: "rules/hivau_inputs.smk"
     include: "rules/hivau.smk"
 
 

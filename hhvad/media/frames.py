@@ -48,7 +48,9 @@ def open_frames(path: str, rest: Rest | Mapping[str, Any] | None) -> Iterator[An
 
     failure = None
     with open_artifact(path, "frames") as (file, provenance):
-        kept, segments = file["frames"], len(file["segments"])
+        kept = file["frames"]
+        # Of all segments there are frames' numbers, whichever frames are kept.
+        segments = len(file["indices"] if "indices" in file else kept)
         with closing(_decoded(rest, provenance, len(kept), path)) as coming:
             try:
                 yield kept if len(kept) == segments else InOrder(kept, coming, segments)

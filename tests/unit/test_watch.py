@@ -423,7 +423,7 @@ def test_mistakes_are_named(tmp_path):
         watch(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     held = Journal(tmp_path / ".watch/journal.jsonl")
-    with pytest.raises(ConfigError, match="another `hhvad watch`"):
+    with pytest.raises(ConfigError, match="another hhvad uses it"):
         watch(tmp_path)
     held.append({"camera": "x"})
     held.close()
