@@ -50,7 +50,7 @@ def open_frames(path: str, rest: Rest | Mapping[str, Any] | None) -> Iterator[An
     with open_artifact(path, "frames") as (file, provenance):
         kept = file["frames"]
         # Of all segments there are frames' numbers, whichever frames are kept.
-        segments = len(file["indices"] if "indices" in file else kept)
+        segments = len(file.get("indices", kept))
         with closing(_decoded(rest, provenance, len(kept), path)) as coming:
             try:
                 yield kept if len(kept) == segments else InOrder(kept, coming, segments)
