@@ -1049,22 +1049,24 @@
     return nodes;
   }
 
-  // What each method needed and took; what the columns mean is told by the table below them.
+  // What each method needed and took, a row each.
   function costNodes(costs) {
-    const columns = Object.keys(costs.meanings).filter((key) => key !== "method");
-    const words = new Set(["kind", "labels", "training", "wordings"]);
+    const words = ["labels", "training", "wordings"];
+    const numbers = ["setup_seconds", "test_seconds", "real_time", "model_seconds", "model_calls", "tokens"];
+    const shown = (key) => key.replaceAll("_", " ");
     return [
       make("h3", "Costs"),
       make("p", costs.note),
       table(
-        ["", ...costs.methods.map((one) => one.method), "meaning"],
-        columns.map((key) => [
-          key.replaceAll("_", " "),
-          ...costs.methods.map((one) => (words.has(key) ? one[key] || "none" : one[key].toLocaleString("en"))),
-          costs.meanings[key],
+        ["", ...words, ...numbers].map(shown),
+        costs.methods.map((one) => [
+          one.method,
+          ...words.map((key) => one[key] || "none"),
+          ...numbers.map((key) => one[key].toLocaleString("en")),
         ]),
-        ["", ...costs.methods.map(() => "number"), "meaning"],
+        ["", ...words.map(() => ""), ...numbers.map(() => "number")],
       ),
+      make("p", `${[...words, ...numbers].map((key) => `${shown(key)}: ${costs.meanings[key]}`).join("; ")}.`),
     ];
   }
 

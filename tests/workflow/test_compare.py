@@ -58,6 +58,7 @@ def test_a_run_of_two_methods_ends_in_a_comparison(ran: Study):
     assert kinds.count("difference") == len(compare.SHARES)
     shown = (ran.folder / "results/demo/viewer/data/metrics.js").read_text()
     assert '"comparison"' in shown
+    assert '"costs"' in shown
 
 
 def test_a_new_method_computes_its_own_and_the_comparison(ran: Study):

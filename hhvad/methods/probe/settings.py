@@ -62,7 +62,8 @@ class Probe(Method):
     @property
     def needs(self) -> Needs:
         """No labels and no training."""
-        return Needs(wordings=f"{len(self.thresholds)} questions with answers")
+        count = len(self.thresholds)
+        return Needs(wordings=f"{count} question{'s' * (count > 1)} with answers")
 
     def jobs(self, name: str, study: Study) -> list[str]:
         """A question to each segment."""
