@@ -152,9 +152,11 @@ rule score_vera:
         runtime=10,
     params:
         how=score_flags,
+        alike=alike_flag,
     shell:
         "hhvad score-vera"
         " --answers {input.answers:q}"
         " --probe {input.probe:q}"
         " {params.how}"
+        " {params.alike}"
         " --out {output:q} 2> {log:q}"

@@ -39,10 +39,14 @@ def guide_file(wildcards):
     return f"<results>/questions/{wildcards.method}.yaml"
 
 
-def guided_question(wildcards, input):
-    """Its guiding questions as one question, and the two answers to it, as flags."""
-    if input.guide:
-        return join(["--guide", input.guide])
+def guided_question(wildcards):
+    """Its guiding questions as one question, and the two answers to it, as flags.
+
+    Without `input`: Snakemake keeps no record of params that take inputs.
+    """
+    if vera(wildcards).learn:
+        path = f"{FOLDERS['results']}/questions/{wildcards.method}.yaml"
+        return join(["--guide", path])
     asked = STUDY.guides[wildcards.method]
     answers = (f"--answer={text}" for text in asked.answers)
     return join([f"--question={asked.text}", *answers])
@@ -95,7 +99,12 @@ def vectors_of_alike(wildcards):
     return frame_vectors(wildcards) if vera(wildcards).encoder else []
 
 
-def score_flags(wildcards, input):
+def alike_flag(wildcards, input):
+    """The vectors that tell which windows are alike, as a flag."""
+    return join(["--frame-vectors", input.frames]) if input.frames else ""
+
+
+def score_flags(wildcards):
     """How answers become scores, as flags."""
     method = vera(wildcards)
     words = [f"--stride={method.stride}", f"--length={method.window.frames}"]
@@ -105,8 +114,7 @@ def score_flags(wildcards, input):
     if method.smoothing is not None:
         words += [f"--points={method.smoothing.points}"]
         words += [f"--sigma={method.smoothing.sigma:g}"]
-    if input.frames:
+    if method.encoder:
         alike = method.neighbours
         words += [f"--share={alike.share:g}", f"--temperature={alike.temperature:g}"]
-        words += [f"--frame-vectors={input.frames}"]
     return join(words)

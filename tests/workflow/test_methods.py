@@ -272,7 +272,7 @@ def test_an_encoder_that_sees_the_middle_needs_frames_and_vectors_again(ran: Stu
         models={"demo-clip": {"path": "demo-clip", "dtype": "float32", "fit": "crop"}}
     )
     jobs = ran.planned()
-    embedding = {"sample_grid", "embed_frames", "clean_captions", "score_zero_shot"}
+    embedding = {"sample_grid", "embed_frames", "clean_captions", "score_zero_shot", "score_vera"}
     assert rules(jobs) == AFTER_CLEANING | embedding
     assert values(jobs, "size", "sample_grid") == {"56x56-crop"}
 
