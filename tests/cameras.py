@@ -25,12 +25,12 @@ FPS = 25
 
 
 def pictures(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[np.ndarray]:
-    """Pictures that all differ: noise that moves to the right."""
+    """Pictures that all differ: noise that moves to the right, and down when it is round."""
     width, height = size
     noise = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     base = noise.repeat(8, axis=0).repeat(8, axis=1)
     for number in range(count):
-        yield np.roll(base, 3 * number, axis=1)
+        yield np.roll(base, (number // width, 3 * number), axis=(0, 1))
 
 
 def write_video(
