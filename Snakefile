@@ -81,6 +81,16 @@ if STUDY.config.hivau:
     include: "rules/hivau.smk"
 
 
+if STUDY.config.tune:
+
+    include: "rules/tune_inputs.smk"
+    include: "rules/tune.smk"
+
+    rule tune:
+        input:
+            "<results>/tuned/checkpoint",
+
+
 include: "rules/report.smk"
 include: "rules/compare.smk"
 include: "rules/viewer.smk"

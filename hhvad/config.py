@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -250,6 +250,48 @@ class Hivau(Section):
     max_tokens: Count = Field(256, description="Tokens of the longest answer.")
 
 
+class Tune(Section):
+    """An adapter (LoRA) that a model learns from answers about calibration videos."""
+
+    model: Id = Field(description="Name in `models` of the multimodal model that is tuned.")
+    instructions: Text | None = Field(
+        None, description="HIVAU-70k's instruction file of the training videos, JSONL."
+    )
+    annotations: tuple[Text, ...] = Field(
+        (), description="The raw annotation files, JSON, that say where its events and clips are."
+    )
+    lessons: tuple[Text, ...] = Field(
+        (), description="Further questions and answers, TSV with the columns of `list-hivau`."
+    )
+    frames: Annotated[int, Field(ge=1, le=256)] = Field(
+        12, description="Frames of each range that the model sees, evenly spaced."
+    )
+    system: str = Field("", description="System message before every question.")
+    rank: Count = Field(64, description="Rank of the adapter's matrices.")
+    alpha: Annotated[float, Field(gt=0)] = Field(
+        128, description="The adapter's weight is `alpha / rank`."
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="Share of the adapter's inputs that a step leaves out."
+    )
+    rate: Annotated[float, Field(gt=0)] = Field(4e-5, description="Highest learning rate.")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.03, description="Share of the steps in which the rate rises; it then falls as a cosine."
+    )
+    decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Weight decay of AdamW.")
+    batch: Count = Field(512, description="Questions a step.")
+    epochs: Count = Field(1, description="How often each question is asked.")
+    seed: Seed = Field(0, description="Of the adapter's start, the order and the dropout.")
+
+    @model_validator(mode="after")
+    def _has_lessons(self) -> Self:
+        if not self.instructions and not self.lessons:
+            raise ValueError("it needs `instructions` or `lessons` to learn from")
+        if bool(self.instructions) != bool(self.annotations):
+            raise ValueError("`instructions` and `annotations` belong together: give both")
+        return self
+
+
 class Metrics(Section):
     """How scores are compared with annotations."""
 
@@ -315,6 +357,9 @@ class Config(Section):
     )
     hivau: Hivau | None = Field(
         None, description="Answers HIVAU-70k's questions; by default none (docs/describe.md)."
+    )
+    tune: Tune | None = Field(
+        None, description="Tunes a model, for the target `tune` alone; by default none is."
     )
     masks: str | None = Field(
         None,

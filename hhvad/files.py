@@ -13,6 +13,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,6 +52,25 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise ArtifactError(f"{final}: cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside `path`, which is not there, renamed to it if the block ends well.
+
+    Raises ArtifactError when it cannot be written or the disk is full.
+    """
+    final = Path(path)
+    partial = final.parent / f".hhvad-{digest(final.name)[:12]}-partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(final)
+    except OSError as error:
+        raise ArtifactError(f"{final}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def sweep(path: str | Path) -> str:

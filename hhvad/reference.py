@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hhvad import registry
-from hhvad.config import Config, Describe, Prompts, Section
+from hhvad.config import Config, Describe, Hivau, Prompts, Section, Tune
 from hhvad.files import read_text, write_text
 from hhvad.methods import GROUP, KINDS
 from hhvad.methods.lavad.settings import Wordings
 from hhvad.methods.vera.settings import Questions
 
+_OPTIONAL: dict[str, type[Section]] = {"describe": Describe, "hivau": Hivau, "tune": Tune}
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
 
 
@@ -51,8 +52,8 @@ def _rows(section: type[Section], prefix: str) -> Iterator[str]:
             continue
         default = "required" if field.is_required() else f"`{_plain(field.default)}`"
         yield f"| `{prefix}{name}` | {default} | {field.description} |"
-        if name == "describe":
-            yield from _rows(Describe, "describe.")
+        if optional := _OPTIONAL.get(name):
+            yield from _rows(optional, f"{name}.")
         if name == "models":
             yield from _rows(_section(field.annotation.__args__[1]), "models.NAME.")  # type: ignore
 

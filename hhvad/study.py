@@ -553,7 +553,7 @@ class Study:
                 )
 
     def _check_describe(self) -> None:
-        """Its models and methods are configured, and those of hivau."""
+        """Its models and methods are configured, and those of hivau and tune."""
         if hivau := self.config.hivau:
             for field_, value, known in (
                 ("model", hivau.model, self.models),
@@ -568,6 +568,22 @@ class Study:
             for path in (hivau.instructions, *hivau.annotations):
                 if not Path(path).is_file():
                     raise ConfigError(f"{self.source}: hivau: there is no file {path}")
+        if tune := self.config.tune:
+            if tune.model not in self.models:
+                raise ConfigError(
+                    f"{self.source}: tune.model is {tune.model!r}; it must be one of "
+                    f"{', '.join(self.models) or 'none'}"
+                )
+            self._check_role(f"{self.source}: tune.model", tune.model, is_encoder=False)
+            given = [tune.instructions] if tune.instructions else []
+            for path in (*given, *tune.annotations, *tune.lessons):
+                if not Path(path).is_file():
+                    raise ConfigError(f"{self.source}: tune: there is no file {path}")
+            if not self.split("calibration"):
+                raise SheetError(
+                    f"{self.config.videos}: split calibration has no video; tune learns from its "
+                    "videos alone: add rows, or remove the section"
+                )
         if self.describe is None:
             return
         settings, key = self.describe, f"{self.source}: describe"

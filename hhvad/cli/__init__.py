@@ -69,6 +69,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "vera": ("sample-around", "learn-questions", "score-vera"),
     "cut": ("cut-clips",),
     "hivau": ("list-hivau", "answer-hivau", "score-texts"),
+    "tune": ("list-lessons", "sample-lessons", "tune-lora", "merge-lora"),
     "report": ("plot-video", "plot-curves"),
     "evaluate": ("evaluate", "report-metrics"),
     "compare": ("compare-methods", "compare-costs"),

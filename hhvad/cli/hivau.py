@@ -91,7 +91,7 @@ def _answer_hivau(arguments: argparse.Namespace) -> None:
     from hhvad.describe.focus import choose
     from hhvad.errors import AnnotationError
     from hhvad.media.probe import sample_frames
-    from hhvad.media.samplers import uniform
+    from hhvad.media.samplers import uniform_of
 
     video = probe.read(arguments.probe)
     items = [one for one in read_items(arguments.items) if one.video == arguments.video]
@@ -111,7 +111,8 @@ def _answer_hivau(arguments: argparse.Namespace) -> None:
             for span in spans
         ]
     else:
-        picked = [uniform(*span, arguments.frames).tolist() for span in spans]
+        whole = video.undamaged()
+        picked = [uniform_of(whole, *span, arguments.frames).tolist() for span in spans]
     questions = [
         {"row": row, "segment": spans.index((one.start, one.end)), "prompt": one.prompt}
         for row, one in enumerate(items)

@@ -449,7 +449,8 @@ class _Progress:
 
     every = 30.0  # seconds between two lines of a log
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "segments") -> None:
+        self.what = what
         self.begin = time.monotonic()
         self.shown = self.begin
         self.live = sys.stderr.isatty()
@@ -472,14 +473,15 @@ class _Progress:
         elif kind == "progress":
             self.progress(event["done"], event["total"])
 
-    def progress(self, done: int, total: int) -> None:
-        """Segments so far, their rate and the time that is left."""
+    def progress(self, done: int, total: int, more: str = "") -> None:
+        """How many so far, their rate and the time that is left."""
         now = time.monotonic()
         if not done or (not self.live and now - self.shown < self.every):
             return
         self.shown = now
         rate = done / max(now - self.begin, 1e-6)
-        line = f"{done}/{total} segments, {rate:.1f}/s, {(total - done) / rate:.0f} s left"
+        left = f"{(total - done) / rate:.0f} s left"
+        line = f"{done}/{total} {self.what}, {rate:.1f}/s, {left}{more}"
         if self.live:
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
         else:

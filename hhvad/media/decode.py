@@ -152,8 +152,9 @@ def sample(
     from hhvad.media import samplers as sampling
 
     height, width = size
-    if spans:
-        segments, indices = np.array(spans, np.int64), np.array(picked, np.int64)
+    if spans or view == "focus":  # of which there may be none
+        segments = np.array(spans, np.int64).reshape(-1, 2)
+        indices = np.array(picked, np.int64).reshape(-1, frames_per_segment)
     else:
         segments, indices = sampling.plan(
             info.frames, view, frames_per_segment, segment_length, info.damaged
@@ -180,6 +181,8 @@ def sample(
             kept = min(kept, max(1, keep_mb * 2**20 // (frames_per_segment * height * width * 3)))
         shape = (kept, frames_per_segment, height, width, 3)
         target = artifacts.add_dataset(file, "frames", shape=shape, dtype=np.uint8, compress=False)
+        if not kept:
+            return
         if spans:  # they overlap: their frames come in no order
             order = np.argsort(indices, axis=None, kind="stable")  # the file is decoded once
             wanted = indices.ravel()[order].tolist()

@@ -32,6 +32,14 @@ def uniform(start: int, end: int, count: int) -> NDArray[np.int64]:
     return start + (2 * i + 1) * (end - start) // (2 * count)
 
 
+def uniform_of(undamaged: NDArray[np.int64], start: int, end: int, count: int) -> NDArray[np.int64]:
+    """`uniform` over those frames of [start, end) that are in `undamaged`, which are in order."""
+    first, last = np.searchsorted(undamaged, [start, end]).tolist()
+    if first == last:
+        raise DataError(f"all frames of [{start}, {end}) are damaged")
+    return undamaged[uniform(first, last, count)]
+
+
 def leading(start: int, end: int, count: int) -> NDArray[np.int64]:
     """The first `count` frames of [start, end); a shorter span repeats its last one."""
     if end <= start or count < 1:

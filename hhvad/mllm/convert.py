@@ -11,7 +11,6 @@ Config and safetensors are read and nothing else: no code of the checkpoint runs
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hhvad.errors import ArtifactError, ConfigError, ModelError
-from hhvad.files import atomic_path, digest, write_json, write_text
+from hhvad.errors import ConfigError, ModelError
+from hhvad.files import atomic_folder, atomic_path, write_json, write_text
 from hhvad.methods.scorer.network import check
 from hhvad.mllm.backbones.backbone import read_object
 from hhvad.mllm.engine import _quiet, _tokenizer
@@ -75,10 +74,7 @@ def convert(
     folder = tokenizer or (source if _has_tokenizer(source) else None)
     words = None if folder is None else _read_tokenizer(folder, source, given)
     image = _image_token(words, image_token_id, given, path)
-    partial = out.parent / f".hhvad-{digest(out.name)[:12]}-partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with atomic_folder(out) as partial:
         written = _write_weights(tensors, files, partial)
         config = native_config(given, image, tied=not any("lm_head" in name for name in written))
         write_json(partial / "config.json", config)
@@ -89,11 +85,6 @@ def convert(
             words.save_pretrained(partial)
             begin = words.bos_token if given["llm_config"]["model_type"] == "internlm2" else None
             write_text(partial / "chat_template.jinja", chat_template(begin or "", system))
-        partial.rename(out)
-    except OSError as error:
-        raise ArtifactError(f"{out}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return {
         "decoder": config["text_config"]["model_type"],
         "tensors": len(written),

@@ -119,13 +119,14 @@ class Engine:
         fingerprint: str,
         folder: Path | None = None,
         dtype_reason: str = "",
+        fast: bool = True,
     ) -> None:
         self.folder = folder  # of the checkpoint: the output head is read when it is first needed
         self._head: Tensor | None = None
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.device = device
-        if device.type == "cuda":  # a CPU gains nothing by them
+        if fast and device.type == "cuda":  # a CPU gains nothing by them
             align_mlps(backbone.model)
             fuse_norms(backbone.model)
         self.dtype: torch.dtype = next(backbone.decoder.parameters()).dtype
@@ -161,12 +162,14 @@ class Engine:
         dtype: str = "auto",
         device: str = "auto",
         threads: int | None = None,
+        adapt: Callable[[Any, nn.Module], None] | None = None,
     ) -> Engine:
         """Load a checkpoint folder (offline) or a hub id `org/name` (only then with the network).
 
         dtype: auto (the checkpoint's; on a CPU see hhvad.mllm.weights), float32, bfloat16 or
         float16. device: auto (the first GPU, else the CPU) or a torch device. threads: CPU threads
-        of torch, unchanged where None.
+        of torch, unchanged where None. adapt: what a training does to the network and the decoder
+        in it before they go to the device; its modules then stay as transformers has them.
         Only safetensors are read and no code of a checkpoint is run. Raises ModelError.
         """
         target = _device(device)
@@ -183,13 +186,15 @@ class Engine:
             tokenizer = _tokenizer(folder)
             network = _network(folder, adapter.model_class, precision.dtype)
         base: nn.Module = network.model.eval().requires_grad_(False)  # no lm_head: never used
+        backbone = adapter(base, base.config, tokenizer, pixels)
+        if adapt is not None:
+            adapt(network, backbone.decoder)
         try:
             base = base.to(target)
         except torch.OutOfMemoryError as error:
             raise ModelError(f"{model}: its weights do not fit into the memory of {target}") from (
                 error
             )
-        backbone = adapter(base, base.config, tokenizer, pixels)
         return cls(
             backbone,
             tokenizer,
@@ -197,6 +202,7 @@ class Engine:
             fingerprint=stamp(str(folder)),
             folder=folder,
             dtype_reason=precision.reason,
+            fast=adapt is None,
         )
 
     def __str__(self) -> str:

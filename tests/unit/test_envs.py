@@ -20,7 +20,8 @@ from hhvad.workflow import hhvad_in_environments
 # Snakemake runs the jobs from an environment of its own; the light jobs run no model.
 OF_THE_DRIVER = {"snakemake", "snakemake-executor-plugin-slurm"}
 OF_MODELS = {"torch", "transformers", "tokenizers", "jinja2"}
-LEFT_OUT = {"light": OF_THE_DRIVER | OF_MODELS, "gpu": OF_THE_DRIVER}
+LEFT_OUT = {"light": OF_THE_DRIVER | OF_MODELS, "gpu": OF_THE_DRIVER, "tune": OF_THE_DRIVER}
+ENVIRONMENTS = sorted(LEFT_OUT)
 
 
 def plain(name: str) -> str:
@@ -52,10 +53,12 @@ def pip_lines(env: str) -> list[str]:
     return next(part["pip"] for part in parts if isinstance(part, dict))
 
 
-@pytest.mark.parametrize("env", ["light", "gpu"])
+@pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_an_environment_holds_what_its_jobs_import_as_pinned(env: str):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     direct = {plain(Requirement(text).name) for text in project["dependencies"]} - LEFT_OUT[env]
+    if env == "tune":
+        direct |= {Requirement(text).name for text in project["optional-dependencies"]["tune"]}
     known = pins()
     assert pip_lines(env) == [
         known[name] for name in sorted(everything_behind(direct) & set(known))
@@ -67,7 +70,7 @@ def test_the_light_one_is_light():
     assert not names & {"torch", "transformers", "snakemake", "hhvad"}
 
 
-@pytest.mark.parametrize("env", ["light", "gpu"])
+@pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_pip_takes_the_lines_where_snakemake_copies_them(env: str, tmp_path: Path):
     """In .snakemake/conda, where no file of the project is near."""
     folder = tmp_path / ".snakemake/conda"

@@ -20,7 +20,7 @@ from hhvad.demo.pictures import FRAMES, Shot
 from hhvad.demo.scenes import render
 from hhvad.files import read_json, write_json
 from hhvad.media.resize import with_torch
-from hhvad.mllm.train_demo import course
+from hhvad.mllm import course
 
 SIDE = 56
 WINDOW = 3  # frames whose mean vector is compared with texts of several events

@@ -22,8 +22,8 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, PreTr
 from hhvad.demo.lessons import FRAMES, SHOWN, Lesson, clip, corpus, lesson, questions, shown
 from hhvad.files import read_json, write_json
 from hhvad.media.resize import with_torch
+from hhvad.mllm import course
 from hhvad.mllm.engine import Engine
-from hhvad.mllm.train_demo import course
 
 SIDE = 56
 TOKENS_PER_FRAME = 4

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from hhvad.demo import dialogues
-from hhvad.mllm.train_demo import course
+from hhvad.mllm import course
 
 TASKS = ("summarise", "rate")
 # ChatML, as the tiny InternVL has it.

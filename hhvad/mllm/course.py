@@ -1,4 +1,4 @@
-"""What every training of a demo model needs: the same settings, and a state to go on from."""
+"""What every training needs: the same settings, and a state to go on from."""
 
 from __future__ import annotations
 
