@@ -56,6 +56,7 @@ include: "rules/methods/lavad_ablate.smk"
 include: "rules/methods/zero_shot.smk"
 include: "rules/methods/vera_inputs.smk"
 include: "rules/methods/vera.smk"
+include: "rules/methods/scorer_inputs.smk"
 include: "rules/methods/scorer.smk"
 include: "rules/locate.smk"
 

@@ -398,7 +398,7 @@ class Study:
             if isinstance(self.methods[name], Lavad):
                 self._check_lavad(name)
             if isinstance(method := self.methods[name], Scorer):
-                self._check_weights(name, method.weights)
+                self._check_head(name, method)
         self._check_describe()
         self._check_fit()
         self._check_shared_prompts()
@@ -495,11 +495,18 @@ class Study:
                 "all heads of the calibration videos; name a finished detector, or use 'all'"
             )
 
-    def _check_weights(self, name: str, path: str) -> None:
-        if not Path(path).is_file():
+    def _check_head(self, name: str, method: Scorer) -> None:
+        key = f"{self.source}: methods.{name}"
+        if method.weights is not None and not Path(method.weights).is_file():
             raise ConfigError(
-                f"{self.source}: methods.{name}.weights: {path} is no file; write it from the "
-                "official .pth with hhvad convert-scorer"
+                f"{key}.weights: {method.weights} is no file; write it from the official .pth with "
+                "hhvad convert-scorer"
+            )
+        labels = {self.videos[video].label for video in self.split("calibration")}
+        if method.train and labels != {"normal", "anomaly"}:
+            raise SheetError(
+                f"{self.config.videos}: {key}.train needs normal and anomalous videos of split "
+                "calibration; add rows"
             )
 
     def _check_lavad(self, name: str) -> None:

@@ -27,7 +27,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         "stop-resident",
         "serve-model",
     ),
-    "convert": ("convert-checkpoint", "convert-scorer", "score-vectors"),
+    "convert": ("convert-checkpoint",),
+    "scorer": ("convert-scorer", "train-scorer", "score-vectors"),
     "headhunt": (
         "score-saliency",
         "identify-heads",

@@ -1,4 +1,4 @@
-"""Commands that turn other people's checkpoints into ones that hhvad reads, once."""
+"""Turns other people's checkpoints into ones that transformers reads, once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add convert-checkpoint, convert-scorer and score-vectors."""
+    """Add convert-checkpoint."""
     p = commands.add_parser(
         "convert-checkpoint",
         help="write a checkpoint in the InternVL2 layout as transformers' InternVL",
@@ -36,50 +36,6 @@ def add_commands(commands: Any) -> None:
         "was trained with one answers best with it",
     )
     p.set_defaults(run=_convert_checkpoint)
-
-    p = commands.add_parser(
-        "convert-scorer",
-        help="write the .pth of Holmes-VAU's anomaly scorer as safetensors, once",
-        description="Read a .pth once, tensors alone (nothing in it is run), and write its UR-DMU "
-        "head as safetensors. Other parameters are refused by name.",
-    )
-    p.add_argument("source", metavar="PTH", type=Path)
-    p.add_argument("out", metavar="SAFETENSORS", type=Path)
-    p.set_defaults(run=_convert_scorer)
-
-    p = commands.add_parser("score-vectors", help="score class vectors by a trained head")
-    p.add_argument("--vectors", required=True, metavar="H5", help="from embed-frames")
-    p.add_argument("--weights", required=True, type=Path, metavar="SAFETENSORS")
-    p.add_argument("--probe", required=True, metavar="JSON")
-    p.add_argument("--stride", required=True, type=int, metavar="FRAMES", help="of the frames")
-    p.add_argument("--out", required=True, metavar="TSV")
-    p.set_defaults(run=_score_vectors)
-
-
-def _convert_scorer(arguments: Namespace) -> None:
-    from hhvad.mllm.convert import convert_scorer
-
-    count = convert_scorer(arguments.source, arguments.out)
-    print(f"{arguments.out}: {count} parameters")
-
-
-def _score_vectors(arguments: Namespace) -> None:
-    import numpy as np
-
-    from hhvad.artifacts import hdf5, probe, scores
-    from hhvad.errors import ArtifactError
-    from hhvad.methods.lavad.clean import rows_of
-    from hhvad.methods.lavad.refine import segments
-    from hhvad.methods.scorer import network
-
-    file = hdf5.read(arguments.vectors, "vectors", ("vectors", "indices"))
-    if file.provenance.get("kind") != "class":
-        raise ArtifactError(f"{arguments.vectors}: no class vectors; delete it and rerun")
-    video = probe.read(arguments.probe)
-    bounds = segments(video.frames, arguments.stride, video.damaged)
-    vectors = file["vectors"][rows_of(bounds[:, 0], file["indices"])]
-    found = network.score(network.read(arguments.weights), vectors)
-    scores.write(arguments.out, bounds, np.clip(found.astype(np.float64), 0, 1))
 
 
 def _convert_checkpoint(arguments: Namespace) -> None:

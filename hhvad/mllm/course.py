@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from hhvad.errors import ConfigError
 from hhvad.files import atomic_path, read_json, write_json, write_tsv
 
 Losses = list[tuple[float | None, ...]]  # one tuple per step, its parts named by the training
+
+
+def folder_of(work: Path, key: str) -> Path:
+    """Where the state of the training with this key lies in `work`; that of others goes."""
+    state = work / key
+    for stale in [path for path in work.glob("*") if path != state]:
+        shutil.rmtree(stale)
+    state.mkdir(parents=True, exist_ok=True)
+    return state
 
 
 def require_same_settings(work: Path, settings: dict[str, Any]) -> None:
@@ -84,11 +94,15 @@ def describe(
         folder / "training.json",
         {**settings, "steps_done": len(losses), "minutes": round(minutes, 1)},
     )
-    rows = []
-    for end in range(every, len(losses) + 1, every):
-        parts = zip(*losses[end - every : end], strict=True)
-        rows.append((end, *(_mean(part) for part in parts)))
-    write_tsv(folder / "loss.tsv", ("step", *columns), rows)
+    write_tsv(folder / "loss.tsv", ("step", *columns), means(losses, every))
+
+
+def means(losses: Losses, every: int) -> list[tuple[float | None, ...]]:
+    """Rows of a step and the means of the losses over the `every` steps before it."""
+    return [
+        (end, *map(_mean, zip(*losses[end - every : end], strict=True)))
+        for end in range(every, len(losses) + 1, every)
+    ]
 
 
 def _mean(values: tuple[float | None, ...]) -> float | None:

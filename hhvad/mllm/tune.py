@@ -93,10 +93,7 @@ def tune(
     out, work = Path(out), Path(work)
     if not lessons:
         raise ModelError("there is no lesson to learn from")
-    state = work / key
-    for stale in [path for path in work.glob("*") if path != state]:
-        shutil.rmtree(stale)
-    state.mkdir(parents=True, exist_ok=True)
+    state = course.folder_of(work, key)
     torch.manual_seed(settings.seed)
     adapted = _Adapted(settings, name)
     engine = Engine.load(
@@ -182,7 +179,8 @@ def merge(model: str, adapter: str | Path, out: str | Path, *, revision: str | N
         )
     merged: Any = tuned.merge_and_unload()
     with atomic_folder(out) as partial:
-        merged.save_pretrained(partial)
+        with _quiet():
+            merged.save_pretrained(partial)
         for path in sorted(folder.iterdir()):
             if path.is_file() and not any(path.match(pattern) for pattern in _WEIGHT_FILES):
                 shutil.copyfile(path, partial / path.name)

@@ -122,9 +122,3 @@ def phrase_vectors(wildcards):
     """Vectors of the phrases that a zero-shot method compares pictures with."""
     method = STUDY.methods[wildcards.method]
     return f"<results>/vectors/{method.encoder}/phrases/{wildcards.method}.h5"
-
-
-def class_vectors(wildcards):
-    """Class vectors of one frame every `stride` frames, for a trained scorer."""
-    method = STUDY.methods[wildcards.method]
-    return f"<results>/vectors/{method.model}/class{method.stride}/{wildcards.video}.h5"

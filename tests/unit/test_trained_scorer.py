@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from hhvad.artifacts import hdf5, scores
 from hhvad.cli import main
 from hhvad.errors import ConfigError, DataError, ModelError
 from hhvad.methods.scorer import network
+from hhvad.mllm import train_scorer
 from hhvad.mllm.convert import convert_scorer
+from hhvad.mllm.train_scorer import Settings
+from hhvad.study import _method
 
 
 def by_recipe(shared: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -134,3 +139,115 @@ def test_weights_that_are_not_there_are_refused(tmp_path: Path):
     config["methods"] = {"scorer": {"kind": "scorer", "model": "demo", "weights": "absent"}}
     with pytest.raises(ConfigError, match=r"methods.scorer.weights: absent is no file"):
         Study.load(config, [])
+
+
+# Training
+
+
+SETTINGS = Settings(
+    steps=60, batch=4, snippets=32, hidden=16, memory=4, rate=3e-3, decay=5e-5, dropout=0.2, seed=3
+)
+
+
+def drawn(anomalous: bool, count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Class vectors [T, 8] and labels [T]: anomalous videos have a stretch unlike the rest."""
+    rng = np.random.default_rng([seed, int(anomalous)])
+    found = []
+    for _ in range(count):
+        vectors = rng.normal(size=(int(rng.integers(30, 60)), 8)).astype(np.float32)
+        labels = np.zeros(len(vectors), bool)
+        if anomalous:
+            start = int(rng.integers(len(vectors) - 8))
+            labels[start : start + 8] = True
+        vectors[labels, :3] += 4
+        found.append((vectors, labels))
+    return found
+
+
+def videos(anomalous: bool, count: int = 20) -> list[np.ndarray]:
+    return [vectors for vectors, _ in drawn(anomalous, count)]
+
+
+def trained(folder: Path, settings: Settings = SETTINGS, **how) -> Path:
+    train_scorer.train(
+        videos(False), videos(True), settings, folder / "a.safetensors", folder / "a.tsv",
+        folder / "state", key="k", threads=1, every=20, **how,
+    )  # fmt: skip
+    return folder / "a.safetensors"
+
+
+def test_training_and_scoring_are_one_network():
+    weights = {name: values.float() for name, values in random_head(8).items()}
+    vectors = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    x = train_scorer.encode(weights, torch.from_numpy(vectors)[None], 0.0)
+    held = [train_scorer.recall(weights, name, x)[1] for name in "AN"]
+    made = sum(train_scorer._linear(weights, "encoder_mu.0", one) for one in held)
+    inner = train_scorer._linear(weights, "cls_head.mlp.0", torch.cat([x, made], dim=-1)).relu()
+    found = torch.sigmoid(train_scorer._linear(weights, "cls_head.mlp.2", inner))[0, :, 0]
+    want = network.score({name: v.numpy() for name, v in weights.items()}, vectors)
+    np.testing.assert_allclose(found, want, atol=1e-5)
+
+
+def test_snippets_by_hand():
+    vectors = np.arange(6, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(train_scorer.snippets(vectors, 3)[:, 0], [0.5, 2.5, 4.5])
+    np.testing.assert_array_equal(train_scorer.snippets(vectors[:2], 4)[:, 0], [0, 0, 1, 1])
+
+
+def test_the_loss_by_hand():
+    one = torch.tensor([[1.0, 0.0]])
+    passed = train_scorer.Passed(
+        scores=torch.tensor([[0.2, 0.1], [0.6, 0.9]]),  # normal, anomalous
+        own=(torch.tensor([[0.8, 0.4]]), torch.tensor([[0.3, 0.7]])),
+        other=(torch.tensor([[0.1, 0.3]]), torch.tensor([[0.2, 0.6]])),
+        ordinary=one,
+        flagged=3 * one,
+        hidden=torch.tensor([[0.0, 2.0]]),
+        mean=torch.ones(1, 2, 2),
+        spread=torch.zeros(1, 2, 2),
+        norms=(torch.tensor([10.0]), torch.tensor([30.0])),
+    )
+    classes = -(np.log(0.8) + np.log(0.9)) / 2
+    memories = -np.log(0.7) - np.log(0.8) - np.log([0.8, 0.4]).mean() - np.log([0.9, 0.7]).mean()
+    triplets = np.sqrt(2) - 0 + 1
+    want = classes + 0.1 * memories + 0.1 * triplets + 0.001 * 1.0 + 0.0001 * 80
+    assert float(train_scorer.loss_of(passed)) == pytest.approx(want, abs=1e-4)
+
+
+def test_a_head_learns_where_from_labels_alone(tmp_path: Path):
+    weights = network.read(trained(tmp_path, replace(SETTINGS, steps=200)))
+    unseen = [*drawn(True, 10, seed=1), *drawn(False, 10, seed=1)]
+    found = np.concatenate([network.score(weights, vectors) for vectors, _ in unseen])
+    assert roc_auc_score(np.concatenate([labels for _, labels in unseen]), found) > 0.9
+
+
+def test_an_interrupted_training_of_a_head_gives_the_same_bytes(tmp_path: Path):
+    whole = trained(tmp_path / "whole")
+
+    def stop(done: int, total: int, loss: float) -> None:
+        if done == 45:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts", progress=stop)
+    steps: list[int] = []
+    parts = trained(tmp_path / "parts", progress=lambda done, total, loss: steps.append(done))
+    assert steps[0] == 41
+    assert whole.read_bytes() == parts.read_bytes()
+    table = [one / "a.tsv" for one in (whole.parent, parts.parent)]
+    assert table[0].read_bytes() == table[1].read_bytes()
+    assert len(table[0].read_text().splitlines()) == 4
+
+
+def test_a_class_without_a_video_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="normal and anomalous"):
+        train_scorer.train(
+            videos(False), [], SETTINGS, tmp_path / "a", tmp_path / "b", tmp_path / "c",
+            key="k", threads=1,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", [{}, {"weights": "a", "train": {}}])
+def test_one_head_is_given_or_trained(keys):
+    with pytest.raises(ConfigError, match="give `weights` of a trained head, or `train`"):
+        _method("mine", {"kind": "scorer", "model": "m", **keys}, "config.yaml")

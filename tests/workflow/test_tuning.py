@@ -1,4 +1,4 @@
-"""`snakemake tune`: what may be learnt from, what a change runs, kills, the tuned model in use."""
+"""What is trained on request: an adapter (`snakemake tune`), the head of a trained scorer."""
 
 from __future__ import annotations
 
@@ -134,3 +134,28 @@ def test_bad_settings_are_said_before_any_job(tuning: Study, change: dict, messa
     done = tuning.snakemake("--dry-run", "tune")
     assert done.returncode != 0
     assert message in done.stdout
+
+
+HEAD = {"steps": 400, "batch": 4, "snippets": 40, "hidden": 16, "memory": 4, "rate": 1e-3}
+
+
+def test_a_head_is_trained_killed_and_used(finished: Study, tmp_path: Path):
+    scorer = {"kind": "scorer", "model": "demo", "train": HEAD}
+    finished.change_config(methods={**finished.config["methods"], "scorer": scorer})
+    weights, metrics = "results/demo/trained/scorer.safetensors", "results/demo/metrics/scorer.json"
+    killed = finished.copy(tmp_path / "killed")
+    done = finished.snakemake(metrics)
+    assert done.returncode == 0, done.stdout
+    assert (finished.folder / metrics).is_file()
+    assert len(read_tsv(finished.folder / "results/demo/trained/scorer.tsv")) == 4
+
+    killed.kill_job("train-scorer", weights)
+    done = killed.snakemake(weights)
+    assert done.returncode == 0, done.stdout
+    assert (killed.folder / weights).read_bytes() == (finished.folder / weights).read_bytes()
+
+    finished.change_method("scorer", train={**HEAD, "seed": 1})
+    assert {"train_scorer", "score_vectors"} <= rules(finished, metrics)
+    assert "embed_class_tokens" not in rules(finished, metrics)
+    finished.change_method("scorer", train=HEAD, stride=8)
+    assert {"train_scorer", "embed_class_tokens"} <= rules(finished, metrics)

@@ -23,7 +23,7 @@ EPSILON = 1e-5
 
 
 def shapes(width: int, memory: int = 60, hidden: int = 512) -> dict[str, tuple[int, ...]]:
-    """Every parameter's shape: `width` numbers per frame, `memory` patterns per memory."""
+    """Every parameter's shape: `width` numbers a frame, `memory` patterns a memory, of `hidden`."""
     inner = 2 * hidden  # HEADS heads of attention and of average, of hidden / HEADS numbers
     found: dict[str, tuple[int, ...]] = {
         "embedding.conv_1.0.weight": (hidden, width, 3),
@@ -56,7 +56,8 @@ def shapes(width: int, memory: int = 60, hidden: int = 512) -> dict[str, tuple[i
 def check(given: Mapping[str, tuple[int, ...]], source: str) -> None:
     """ModelError names the first parameter that is unknown, missing or of another shape."""
     first, pattern = given.get("embedding.conv_1.0.weight"), given.get("Amemory.memory_block")
-    wanted = shapes(first[1] if first and len(first) == 3 else 1024, pattern[0] if pattern else 60)
+    hidden, width = first[:2] if first and len(first) == 3 else (512, 1024)
+    wanted = shapes(width, pattern[0] if pattern else 60, hidden)
     for name in given:
         if name not in wanted:
             raise ModelError(f"{source}: parameter {name!r} is none of a UR-DMU head")
@@ -93,7 +94,7 @@ def score(weights: Mapping[str, Floats], vectors: Floats) -> Floats:
     padded = np.pad(vectors.astype(np.float32), ((1, 1), (0, 0)))
     x = sum(padded[k : k + count] @ conv[:, :, k].T for k in range(3))
     x = np.maximum(x + weights["embedding.conv_1.0.bias"], 0)
-    average = _average(count)
+    average = neighbours(count)
     for block in range(BLOCKS):
         at = f"self_attn.layers.{block}"
         y = _norm(weights, f"{at}.0.norm", x) @ weights[f"{at}.0.fn.to_qkv.weight"].T
@@ -112,7 +113,7 @@ def score(weights: Mapping[str, Floats], vectors: Floats) -> Floats:
     return np.asarray(_sigmoid(_linear(weights, "cls_head.mlp.2", hidden))[:, 0], np.float32)
 
 
-def _average(count: int) -> Floats:
+def neighbours(count: int) -> Floats:
     """Weights [T, T] of neighbours: exp(-distance / e), each column divided by its sum."""
     place = np.arange(count)
     kernel = np.exp(-np.abs(place[:, None] - place) / np.e)
