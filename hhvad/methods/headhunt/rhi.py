@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hhvad.errors import DataError
 from hhvad.methods.headhunt import saliency
+from hhvad.methods.headhunt.resampled import score_resamples
 from hhvad.records import HeadId
 
 Floats = NDArray[np.float64]
@@ -130,17 +131,17 @@ def selection_frequency(
     arrays: list[NDArray[Any]] = [np.asarray(one) for one in features]
     if any(one.shape != arrays[0].shape for one in arrays):
         raise DataError("prompts have features of different shapes")
-    times = np.zeros(arrays[0].shape[1:3])
     anomalous = [int(y[rows].any()) for rows in members]
-    for drawn in resamples(anomalous, count, seed):
-        pick = np.concatenate([members[video] for video in drawn])
-        scored = [
-            saliency.score_heads(
-                one[pick], y[pick], metrics=metrics, shrinkage=shrinkage, threads=threads
-            )
-            for one in arrays
-        ]
-        rss = robust_saliency(normalise(np.stack(scored)), penalty)
-        for head in top_heads(rss, k):
+    picks = [
+        np.concatenate([members[video] for video in drawn])
+        for drawn in resamples(anomalous, count, seed)
+    ]
+    scored = [
+        score_resamples(one, y, picks, metrics=metrics, shrinkage=shrinkage, threads=threads)
+        for one in arrays
+    ]
+    times = np.zeros(arrays[0].shape[1:3])
+    for prompts in zip(*scored, strict=True):
+        for head in top_heads(robust_saliency(normalise(np.stack(prompts)), penalty), k):
             times[head] += 1
     return times / max(count, 1)

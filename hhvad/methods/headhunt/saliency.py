@@ -55,6 +55,8 @@ _LDA_SCATTER_LIMIT = 1e8
 # What two correct computations of one float32 distance may differ by, relative to its terms.
 _FLOAT32_NOISE = 5e-6
 _CHUNK_BYTES = 6_000_000
+_SMALL = 13  # rows of a matrix that LAPACK inverts faster than halves do
+_NEAR = 1e8  # the trace of a matrix I + W whose inverse by halves has no large rounding
 _ONE_AT_A_TIME = Lock()
 
 Floats = NDArray[np.float64]
@@ -309,7 +311,8 @@ def kl(heads: Heads, shrinkage: str | None) -> Floats:
         b.append((1 - s) / rows.shape[1])
         c.append(sphere + KL_RIDGE)
     if max(heads.a, heads.n) <= dim:
-        terms = [_kl_dual(heads, parts[i], parts[1 - i], b, c, i) for i in (0, 1)]
+        shared = (heads.gram, heads.q, heads.delta2, dim)
+        terms = [_kl_dual(*shared, parts[i], parts[1 - i], b, c, i) for i in (0, 1)]
     else:
         terms = _kl_primal(heads, b, c)
     value = 0.25 * (terms[0] + terms[1]) - 0.5 * dim
@@ -317,27 +320,53 @@ def kl(heads: Heads, shrinkage: str | None) -> Floats:
 
 
 def _kl_dual(
-    heads: Heads, own: slice, other: slice, b: list[Floats], c: list[Floats], i: int
+    gram: Floats,
+    q: Floats,
+    delta2: Floats,
+    dim: int,
+    own: slice,
+    other: slice,
+    b: list[Floats],
+    c: list[Floats],
+    i: int,
 ) -> Floats:
-    """tr(S_i^-1 S_j) + delta^T S_i^-1 delta by the Woodbury identity, from Gram matrices. [h]"""
-    dim = heads.centred.shape[2]
-    gram, cross = heads.gram[:, own, own], heads.gram[:, own, other]
-    n = gram.shape[1]
+    """tr(S_i^-1 S_j) + delta^T S_i^-1 delta by the Woodbury identity, from W, q, |delta|^2. [h]"""
+    inner, cross = gram[:, own, own], gram[:, own, other]
+    n = inner.shape[1]
     ratio = b[i] / c[i]
-    system = ratio[:, None, None] * gram
+    system = ratio[:, None, None] * inner
     np.einsum("hii->hi", system)[:] += 1
-    inverse = _stacked(np.linalg.inv, system)
+    near = np.einsum("hii->h", system).max() < _NEAR  # false for NaN
+    inverse = _inverse(system) if near else _stacked(np.linalg.inv, system)
     for head in np.flatnonzero(np.isnan(inverse).any(axis=(1, 2)) & np.isfinite(ratio)):
         # The identity drowned in rounding (two samples: no shrinkage, only the 1e-10 ridge).
-        values, vectors = np.linalg.eigh(gram[head])
+        values, vectors = np.linalg.eigh(inner[head])
         inverse[head] = (vectors / (1 + ratio[head] * np.maximum(values, 0))) @ vectors.T
-    total = np.einsum("hii->h", heads.gram[:, other, other])
+    total = np.einsum("hii->h", gram[:, other, other])
     # tr(S^-1) = (dim - n + tr(inverse)) / c, and so on
     spread = c[1 - i] * (dim - n + np.einsum("hii->h", inverse))
     mixed = total - ratio * np.einsum("hij,hij->h", inverse @ cross, cross)
-    q = heads.q[:, own]
-    mean = heads.delta2 - ratio * np.einsum("hi,hij,hj->h", q, inverse, q)
+    mean = delta2 - ratio * np.einsum("hi,hij,hj->h", q[:, own], inverse, q[:, own])
     return np.asarray((spread + b[1 - i] * mixed + mean) / c[i])
+
+
+def _inverse(systems: Floats) -> Floats:
+    """Inverses of stacked symmetric positive definite matrices, by halves: products of matrices are
+    many times faster than LAPACK on matrices of this size."""
+    n = systems.shape[-1]
+    if n <= _SMALL:
+        return np.asarray(np.linalg.inv(systems))
+    half = n // 2
+    corner = systems[:, :half, half:]
+    first = _inverse(systems[:, :half, :half])
+    x = first @ corner
+    last = _inverse(systems[:, half:, half:] - corner.transpose(0, 2, 1) @ x)
+    found = np.empty(systems.shape)
+    found[:, :half, half:] = -(x @ last)
+    found[:, half:, :half] = found[:, :half, half:].transpose(0, 2, 1)
+    found[:, :half, :half] = first - found[:, :half, half:] @ x.transpose(0, 2, 1)
+    found[:, half:, half:] = last
+    return found
 
 
 def _kl_primal(heads: Heads, b: list[Floats], c: list[Floats]) -> list[Floats]:
@@ -425,7 +454,16 @@ def _median_squared_distance(heads: Heads, squared: NDArray[Any]) -> NDArray[Any
 def nmi(heads: Heads, shrinkage: str | None) -> Floats:
     """Normalised mutual information of the classes and two k-means clusters. [h]"""
     a, n = heads.a, heads.n
-    clusters = _two_means(heads, heads.kernel, heads.squared)
+    rows = heads.rows
+    once = SampleWeights(np.ones(a + n), np.arange(a + n))
+    clusters = _two_means(
+        heads.kernel,
+        heads.squared,
+        once,
+        rows.dtype,
+        rows.shape[2],
+        lambda head: _sklearn_two_means(rows[head]),
+    )
     ones = np.stack([clusters[:, :a].sum(axis=1), clusters[:, a:].sum(axis=1)], axis=1)
     table = np.stack([np.array([a, n]) - ones, ones], axis=2).astype(np.float64)
     return _normalised_information(table)
@@ -457,76 +495,107 @@ def _normalised_information(table: Floats) -> Floats:
     return np.where(single | (information == 0), 0.0, nmi)
 
 
-def _two_means(heads: Heads, kernel: Floats, squared: Floats) -> NDArray[np.int64]:
-    """Cluster (0 or 1) of each sample as scikit-learn's KMeans finds it: [h, N].
+class SampleWeights:
+    """How often each of n samples is among N rows (weights [n]), and which one a row is [N]."""
 
-    k-means++ and Lloyd's iterations of all heads at once, from scalar products alone; a head where
-    a choice is within rounding is handed to scikit-learn.
+    def __init__(self, weights: Floats, places: NDArray[np.int64]) -> None:
+        self.weights, self.places = weights, places
+
+    def anomalous(self, a: int) -> int:
+        """How many rows the first `a` samples are."""
+        return int(self.weights[:a].sum())
+
+
+def _two_means(
+    kernel: Floats,
+    squared: Floats,
+    rows: SampleWeights,
+    dtype: Any,
+    dim: int,
+    ask: Callable[[int], NDArray[np.int64]],
+) -> NDArray[np.int64]:
+    """Cluster (0 or 1) of each sample as scikit-learn's KMeans of the rows finds it: [h, n].
+
+    k-means++ and Lloyd's iterations of all heads at once, from scalar products and squared
+    distances of the samples [h, n, n] alone; a head where a choice is within rounding is handed to
+    scikit-learn by `ask`.
     """
-    h, n = squared.shape[:2]
+    h = len(squared)
+    n = len(rows.places)
     every = np.arange(h)
     norms = np.einsum("hii->hi", kernel)
     scale = norms.max(axis=1)
-    tolerance = KMEANS_TOLERANCE * norms.mean(axis=1) / heads.rows.shape[2]
+    tolerance = KMEANS_TOLERANCE * (norms @ rows.weights / n) / dim
 
     # k-means++: the first centre depends on n alone, the second is the better of two candidates,
     # drawn with probabilities that grow with the squared distance to the first.
     random = np.random.RandomState(KMEANS_SEED)
-    equal = np.ones(n, dtype=heads.rows.dtype)
-    first = int(random.choice(n, p=equal / equal.sum()))
+    equal = np.ones(n, dtype=dtype)
+    first = int(rows.places[random.choice(n, p=equal / equal.sum())])
     closest = squared[:, first]
-    cumulated = np.cumsum(closest, axis=1)
+    cumulated = np.cumsum(closest[:, rows.places], axis=1)
     total = cumulated[:, -1]
     targets = random.uniform(size=2) * total[:, None]
     candidates = np.minimum((cumulated[:, None, :] < targets[:, :, None]).sum(axis=2), n - 1)
     gap = np.abs(cumulated[:, None, :] - targets[:, :, None]).min(axis=(1, 2))
     doubt = gap <= n * np.finfo(np.float32).eps * total  # a running sum gathers rounding
-    potentials = np.minimum(closest[:, None], squared[every[:, None], candidates]).sum(axis=2)
+    candidates = rows.places[candidates]
+    potentials = np.minimum(closest[:, None], squared[every[:, None], candidates]) @ rows.weights
     second = candidates[every, np.argmin(potentials, axis=1)]
     doubt |= (np.abs(potentials[:, 0] - potentials[:, 1]) <= _FLOAT32_NOISE * total) & (
         candidates[:, 0] != candidates[:, 1]
     )
 
-    # Lloyd: a sample moves to cluster 1 where its squared distance to centre 0 is the larger.
-    labels = np.zeros((h, n), dtype=np.int64)
-    active = np.flatnonzero(~doubt)
-    k = kernel if len(active) == h else kernel[active]
-    difference = closest[active] - squared[active, second[active]]
-    old: Floats = np.full((len(active), n), -1.0)
-    centre = np.zeros((len(active), n, 2))  # the weights of the samples in the two centres
-    centre[:, first, 0] = 1
-    centre[np.arange(len(active)), second[active], 1] = 1
-    product = np.stack([k[:, first], k[np.arange(len(active)), second[active]]], axis=2)
-    settled = np.zeros(len(active), dtype=bool)  # centres moved within tolerance: assign, then stop
-    for _ in range(KMEANS_ITERATIONS):
-        new = (difference > 0).astype(np.float64)
-        ones = new.sum(axis=1)
-        unsure = np.abs(difference).min(axis=1) <= _FLOAT32_NOISE * scale[active]
-        unsure |= (ones == 0) | (ones == n)  # scikit-learn moves a sample to an empty cluster
-        size = np.maximum(np.stack([n - ones, ones], axis=1), 1)[:, None, :]
-        moved = np.stack([1 - new, new], axis=2) / size
-        # The samples sum to zero, so that the sums of the two clusters are opposite.
-        moved_product = (k @ new[:, :, None]) * [-1, 1] / size
-        shift = np.einsum("hnj,hnj->h", moved - centre, moved_product - product)
-        same = (new == old).all(axis=1)
-        limit = tolerance[active]
-        unsure |= ~settled & ~same & (np.abs(shift - limit) <= 1e-3 * limit)
-        done = settled | same | unsure
-        labels[active[done]] = new[done]
-        doubt[active[unsure]] = True
-        keep = ~done
-        if not keep.any():
-            active = active[keep]
+    # Lloyd: a sample moves to cluster 1 where its squared distance to centre 0 is the larger. The
+    # rows sum to zero, so that the sums of the two clusters are opposite: `pull`, products with the
+    # sum of cluster 1, and `length`, that sum's square, give all distances.
+    labels = np.zeros(norms.shape, dtype=np.int64)
+    heads = np.flatnonzero(~doubt)
+    k = kernel if len(heads) == h else kernel[heads]
+    index = np.arange(len(heads))
+    other = second[heads]
+    difference = closest[heads] - squared[heads, other]
+    old = np.full((len(heads), norms.shape[1]), 2.0)
+    old_length = old_size = np.ones((2, len(heads)))
+    settled = np.zeros(len(heads), dtype=bool)  # centres moved within tolerance: assign, then stop
+    left = np.ones(len(heads), dtype=bool)
+    for step in range(KMEANS_ITERATIONS):
+        if not left.any():
             break
-        lengths = np.einsum("hnj,hnj->hj", moved, moved_product)[keep]
-        between = moved_product[keep, :, 0] - moved_product[keep, :, 1]
-        difference = (lengths[:, :1] - lengths[:, 1:]) - 2 * between
-        settled = (shift <= limit)[keep]
-        active, k, old = active[keep], k if keep.all() else k[keep], new[keep]
-        centre, product = moved[keep], moved_product[keep]
-    doubt[active] = True
+        new = (difference > 0).astype(np.float64)
+        heavy = new * rows.weights
+        ones = heavy.sum(axis=1)
+        unsure = np.abs(difference).min(axis=1) <= _FLOAT32_NOISE * scale[heads]
+        unsure |= (ones == 0) | (ones == n)  # scikit-learn moves a sample to an empty cluster
+        size = np.maximum(np.stack([n - ones, ones]), 1)  # [2, heads]
+        pull = (k @ heavy[:, :, None])[:, :, 0]
+        length = np.einsum("hn,hn->h", heavy, pull)
+        if step:
+            crossed = np.einsum("hn,hn->h", old * rows.weights, pull)
+            old_squares = old_length / old_size**2
+        else:  # the old centres are two samples
+            crossed = np.stack([-pull[:, first], pull[index, other]])
+            old_squares = np.stack([norms[heads, first], norms[heads, other]])
+        shift = (length / size**2 - 2 * crossed / (size * old_size) + old_squares).sum(axis=0)
+        limit = tolerance[heads]
+        same = (new == old).all(axis=1)
+        unsure |= ~settled & ~same & (np.abs(shift - limit) <= 1e-3 * limit)
+        done = left & (settled | same | unsure)
+        labels[heads[done]] = new[done]
+        doubt[heads[done & unsure]] = True
+        left &= ~done
+        inverse = 1 / size
+        difference = (length * (inverse[0] ** 2 - inverse[1] ** 2))[:, None]
+        difference = difference + 2 * pull * (inverse[0] + inverse[1])[:, None]
+        settled = shift <= limit
+        old, old_length, old_size = new, length, size
+        if 2 * left.sum() < len(left):  # what is left is worth a copy
+            heads, k, difference, old = heads[left], k[left], difference[left], old[left]
+            old_length, old_size, settled = old_length[left], old_size[:, left], settled[left]
+            left = left[left]
+    doubt[heads[left]] = True
     for i in np.flatnonzero(doubt):
-        labels[i] = _sklearn_two_means(heads.rows[i])
+        labels[i] = ask(int(i))
     return labels
 
 
