@@ -85,6 +85,9 @@ def render(scene: Scene, wanted: list[int] | None = None) -> Iterator[NDArray[np
     actors = _actors(scene)
     details = [_details(scene, number) for number in range(len(scene.happenings))]
     drift = rng.uniform(0, 6.28)
+    # Of the camera: each frame has another piece of one field, since fresh noise is slow to draw.
+    grain = np.random.default_rng([scene.seed, 5]).standard_normal(3 * ground.size, np.float32)
+    grain *= 4
     for index in range(scene.n_frames) if wanted is None else wanted:
         t = index / scene.fps
         noise = np.random.default_rng([scene.seed, 2, index])
@@ -101,9 +104,10 @@ def render(scene: Scene, wanted: list[int] | None = None) -> Iterator[NDArray[np
         for happening, detail in active:
             since = (index - happening.start) / scene.fps
             _happen(picture, happening.kind, detail, since, t, noise)
-        light = scene.light * (1 + 0.05 * np.sin(drift + t / 4))
-        picture = picture * light + noise.normal(0, 4, picture.shape).astype(np.float32)
-        yield np.clip(picture, 0, 255).astype(np.uint8)
+        picture *= np.float32(scene.light * (1 + 0.05 * np.sin(drift + t / 4)))
+        offset = int(noise.integers(len(grain) - picture.size))
+        picture += grain[offset : offset + picture.size].reshape(picture.shape)
+        yield np.clip(picture, 0, 255, out=picture).astype(np.uint8)
 
 
 def people(scene: Scene) -> int:
