@@ -1,6 +1,6 @@
 # make demo: the whole method on real video files.  make test: the proof.
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench docs sbom lock slurm-profile clean
+.PHONY: help venv venv-test demo test lint unit workflow-test fault-test faults bench bench-all docs sbom lock slurm-profile clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +17,7 @@ help:
 	@echo "make venv   the environment only"
 	@echo "make faults  kill, damage and lie to it for twenty minutes; ends in a table"
 	@echo "make mutants  put small faults into the package and count those that the tests notice"
-	@echo "make bench  the figures of benchmarks/"
+	@echo "make bench  ratios of time in build/ratios.json, in minutes; make bench-all every figure of benchmarks/"
 	@echo "make docs   the documentation as a site, in build/docs"
 	@echo "make sbom   what is installed, as CycloneDX, in sbom.json"
 	@echo "make lock   requirements.lock, the pins with hashes, after a change of constraints.txt"
@@ -73,7 +73,12 @@ faults: venv-test
 mutants: venv-test
 	$(RUN) OMP_NUM_THREADS=1 python tests/mutants.py
 
+# Minutes: one JSON of ratios; `python benchmarks/moved.py OLD NEW` compares two.
 bench: venv
+	$(RUN) python benchmarks/ratios.py --out build/ratios.json
+
+# Hours: every figure of benchmarks/.
+bench-all: venv
 	$(RUN) benchmarks/run
 
 # The docs as a site, in build/docs: README, keys and commands beside the pages of docs/.

@@ -67,7 +67,8 @@ def sample(path, info, threads, size, out):
 def job(path, probe, threads, size, out):
     """The command."""
     words = ["sample-frames", "--video", "a", "--path", path, "--probe", probe, "--out", out]
-    words += ["--view", "segments", "--threads", threads, "--size", *size]
+    words += ["--view", "segments", "--frames-per-segment", COUNT, "--segment-length", LENGTH]
+    words += ["--threads", threads, "--timeout", 600, "--size", *size]
     command = [sys.executable, "-m", "hhvad", *(str(word) for word in words)]
     subprocess.run(command, check=True)
 

@@ -196,6 +196,9 @@ def make_outputs(study: Ours | Bare, plan: Run) -> None:
             outputs += match[1].removesuffix(" (send to storage)").split(", ")
     for name in outputs:
         file = study.folder / name.split(" (")[0]
+        if file.name == "viewer":  # a folder
+            file.mkdir(parents=True, exist_ok=True)
+            continue
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"")
     # Snakemake's default, a solver, takes hours over as many jobs as can start here at once.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from pathlib import Path
 
 import capture as bench
 import pytest
 import torch
+
+from hhvad.files import write_json
 
 BENCHMARKS = Path(bench.__file__).parent
 
@@ -57,3 +60,21 @@ def test_what_a_script_takes_from_hhvad_is_there(path: Path):
             for name in node.names:
                 if not hasattr(module, name.name):
                     importlib.import_module(f"{node.module}.{name.name}")
+
+
+def test_what_moved_between_two_runs(tmp_path: Path, capsys, monkeypatch):
+    moved = importlib.import_module("moved")
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    write_json(old, {"ratios": {"a": 2.0, "b": 4.0, "c": 1.0, "gone": 3.0}})
+    write_json(new, {"ratios": {"a": 1.5, "b": 6.0, "c": 1.1, "fresh": 5.0}})
+    monkeypatch.setattr(sys, "argv", ["moved.py", str(old), str(new)])
+    assert moved.main() == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "a: 2.00 -> 1.50 (-25%), WORSE",
+        "b: 4.00 -> 6.00 (+50%), better",
+        "c: 1.00 -> 1.10 (+10%), as before",
+        "gone: not measured now",
+        "fresh: 5.00, not measured before",
+    ]
+    monkeypatch.setattr(sys, "argv", ["moved.py", str(old), str(new), "--tolerance", "0.3"])
+    assert moved.main() == 0
