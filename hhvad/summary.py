@@ -89,6 +89,18 @@ def _damage(study: Study, judged: Iterable[str]) -> Iterator[Text]:
         )
 
 
+def _sentence(study: Study, method: str, video: str, event: dict[str, float]) -> str:
+    """What is said of the stretch that an event is in; where the model doubts it, that as well."""
+    path = study.results / f"descriptions/{method}/{video}.json"
+    if not path.is_file():
+        return ""
+    for one in read_json(path)["events"]:
+        if one["start_frame"] <= event["start_frame"] < one["end_frame"]:
+            doubt = "" if one["agreement"] == "agrees" else f" ({one['agreement']})"
+            return f"{one['description']}{doubt}"
+    return ""
+
+
 def _events(study: Study, method: str) -> Iterator[Table | Text]:
     """The events of one method, the highest peak first; what was not judged; how it was cut."""
     found = _found(study, method)
@@ -98,9 +110,17 @@ def _events(study: Study, method: str) -> Iterator[Table | Text]:
         table = Table(box=SIMPLE, pad_edge=False, title=f"Events of {method}", title_justify="left")
         for column in ("score", "video", "from", "to"):
             table.add_column(column, justify="left" if column == "video" else "right")
+        said = study.described == method
+        if said:
+            table.add_column("what the model says")
         for peak, name, event in events[:SHOWN]:
             seconds = (event["start_seconds"], event["end_seconds"])
-            table.add_row(f"{peak:.3f}", Text(name), *(f"{value:.1f} s" for value in seconds))
+            row: list[str | Text] = [
+                f"{peak:.3f}",
+                Text(name),
+                *(f"{value:.1f} s" for value in seconds),
+            ]
+            table.add_row(*row, *([Text(_sentence(study, method, name, event))] if said else []))
         yield table
     if len(events) > SHOWN:
         yield Text(f"and {len(events) - SHOWN} more, in {study.results / 'events' / method}")

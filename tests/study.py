@@ -202,9 +202,12 @@ def few_rows() -> list[dict[str, str]]:
 
 
 def make_study(folder: Path) -> Study:
-    """A study of few demo videos and the shipped model; nothing of it has run yet."""
+    """A study of few demo videos and the shipped model, without sentences; nothing has run yet."""
     shutil.copytree(ROOT / "config", folder / "config")
     study = Study(folder)
+    config = study.config
+    del config["describe"]
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
     study.write_rows(few_rows())
     study.change_method(experts={"bootstrap": 10})
     study.change_config(metrics={"bootstrap": 50})

@@ -98,3 +98,13 @@ def test_without_the_section_nothing_of_it_runs(described: Study):
     del config["describe"]
     (described.folder / "config/config.yaml").write_text(json.dumps(config))
     assert rules(described) == {"build_viewer", "all"}
+
+
+def test_the_answer_of_a_run_has_the_sentences(described: Study):
+    shown = described.run("hhvad", "show-results", "--config", "config/config.yaml")
+    assert shown.returncode == 0, shown.stdout
+    assert "what the model says" in shown.stdout
+    files = sorted((described.folder / "results/demo/descriptions/headhunt").glob("*.json"))
+    said = [event["description"] for file in files for event in read_json(file)["events"]]
+    assert said
+    assert all(sentence in shown.stdout for sentence in said)
