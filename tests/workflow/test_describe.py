@@ -7,6 +7,8 @@ import json
 import pytest
 from study import Study
 
+from hhvad.files import read_json
+
 # Wordings that the demo's model was taught.
 DESCRIBE = {
     "model": "demo",
