@@ -65,3 +65,9 @@ def test_the_papers_values_hold(dataset: str, tmp_path: Path, monkeypatch):
     assert study.config.sampling.frames_per_segment == 16
     assert study.size("internvl3-8b") == (448, 448)
     assert study.config.compute.device == "auto"
+
+
+def test_the_catalogs_study_is_of_few_videos(tmp_path: Path):
+    shutil.copytree(ROOT / ".test", tmp_path / "study", symlinks=False)
+    planned = Study(tmp_path / "study").planned()
+    assert sum(count for (rule, _), count in planned.items() if rule == "make_demo_video") == 9
