@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +401,11 @@ class Study:
             if isinstance(method := self.methods[name], Scorer):
                 self._check_head(name, method)
         self._check_describe()
+        if self.config.tune and find_spec("peft") is None:
+            yield (
+                "tune needs peft, which is not installed here: pip install 'hhvad[tune]', unless "
+                "jobs run in environments of their own"
+            )
         self._check_fit()
         self._check_shared_prompts()
         needing = [name for name in self.wordings if name not in self.frozen]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -467,3 +468,16 @@ def test_masks_are_those_of_a_videos_camera(folder):
     Path("masks.yaml").write_text("door: []")
     with pytest.raises(ConfigError, match=r"masks: masks.yaml has camera 'door'"):
         load(masks="masks.yaml")
+
+
+def test_a_missing_peft_is_said_before_any_job(tmp_path, monkeypatch):
+    monkeypatch.setattr("hhvad.study.find_spec", lambda name: None)
+    shutil.copytree(Path(__file__).parents[2] / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load(Path("config/config.yaml").read_text())
+    Path("lessons.tsv").touch()
+    config["tune"] = {"model": "demo", "lessons": ["lessons.tsv"]}
+    Path("config/config.yaml").write_text(yaml.safe_dump(config))
+    assert any(
+        "pip install 'hhvad[tune]'" in note for note in Study.read("config/config.yaml").notes
+    )
