@@ -88,6 +88,7 @@ if STUDY.config.tune:
     include: "rules/tune.smk"
 
     rule tune:
+        """A checkpoint for `models.NAME.path` of another config, in no default target."""
         input:
             "<results>/tuned/checkpoint",
 

@@ -80,7 +80,7 @@ def _train_scorer(arguments: Namespace) -> None:
     from hhvad.artifacts import hdf5
     from hhvad.errors import ArtifactError, ConfigError
     from hhvad.files import digest
-    from hhvad.mllm.train_scorer import Settings, digest_of, train
+    from hhvad.mllm.train_scorer import Settings, follows_from, train
 
     if len(arguments.labels) != len(arguments.vectors):
         raise ConfigError(
@@ -102,7 +102,7 @@ def _train_scorer(arguments: Namespace) -> None:
         arguments.out,
         arguments.table,
         arguments.state,
-        key=digest([digest_of(settings), arguments.labels, made_from, arguments.threads]),
+        key=digest([follows_from(settings), arguments.labels, made_from, arguments.threads]),
         threads=arguments.threads,
         progress=lambda done, total, loss: progress.progress(done, total, f", loss {loss:.3f}"),
     )

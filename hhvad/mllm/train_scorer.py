@@ -259,6 +259,6 @@ def _norm(weights: dict[str, Any], name: str, x: Tensor) -> Tensor:
     return functional.layer_norm(x, weight.shape, weight, weights[f"{name}.bias"])
 
 
-def digest_of(settings: Settings) -> dict[str, Any]:
+def follows_from(settings: Settings) -> dict[str, Any]:
     """What a training follows from besides its videos."""
     return {**asdict(settings), "torch": str(torch.__version__)}

@@ -109,7 +109,7 @@ def test_the_median_is_that_of_the_rows_that_differ(seed, samples):
     random = np.random.default_rng(seed)
     rows = random.integers(0, 3, (3, samples, 2)).astype(np.float64)  # with many equal ones
     places = np.sort(random.choice(samples, samples))
-    part = Part(Products(rows), Drawn.of(places, samples // 2, samples), Room())
+    part = Part(Products(rows), Drawn(places, samples // 2, samples), Room())
     for head, median in enumerate(part.median()):
         drawn = rows[head, places]
         squared = ((drawn[:, None] - drawn[None]) ** 2).sum(axis=2)[np.triu_indices(samples, 1)]

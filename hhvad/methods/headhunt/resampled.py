@@ -9,7 +9,6 @@ resample's rows, but for rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -47,8 +46,6 @@ def score_resamples(
     time and never the result. Resamples with more different samples than dimensions, metrics of
     other packages and shrinkage take `score_heads` itself.
     """
-    from threadpoolctl import threadpool_limits
-
     x, y = saliency._checked(features, labels)
     samples, layers, heads, dim = x.shape
     result = np.full((len(picks), len(metrics), layers * heads), np.nan)
@@ -60,7 +57,7 @@ def score_resamples(
     for number, pick in enumerate(picks):
         places = rank[pick]
         places = places[np.argsort(places >= y.sum(), kind="stable")]
-        one = Drawn.of(places, int(y.sum()), samples)
+        one = Drawn(places, int(y.sum()), samples)
         if len(one.different) <= dim and len(known) == len(metrics) and shrinkage is None:
             drawn[number] = one
         else:
@@ -70,26 +67,16 @@ def score_resamples(
             result[number] = found.reshape(len(metrics), -1)
     flat = x.reshape(samples, layers * heads, dim)
     usable = np.flatnonzero(~saliency._unusable(flat)) if drawn else np.empty(0, np.intp)
-    size = max(1, int(_CHUNK_BYTES // (8 * samples * (samples + dim))))
-    chunks = [usable[i : i + size] for i in range(0, len(usable), size)]
 
-    def fill(chunk: NDArray[np.intp]) -> None:
-        rows = np.ascontiguousarray(flat[:, chunk].transpose(1, 0, 2)[:, order])
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            whole, room = Products(rows), Room()
-            for number, one in drawn.items():
-                part = Part(whole, one, room)
-                values = np.stack([function(part) for function in known])
-                values[:, part.pairs == 0] = np.nan  # all its rows are the same
-                result[number][:, chunk] = values
+    def fill(chunk: NDArray[np.intp], rows: NDArray[Any]) -> None:
+        whole, room = Products(rows), Room()
+        for number, one in drawn.items():
+            part = Part(whole, one, room)
+            values = np.stack([function(part) for function in known])
+            values[:, part.pairs == 0] = np.nan  # all its rows are the same
+            result[number][:, chunk] = values
 
-    with threadpool_limits(1):
-        if threads == 1:
-            for chunk in chunks:
-                fill(chunk)
-        else:
-            with ThreadPoolExecutor(threads, "", threadpool_limits, (1,)) as pool:
-                list(pool.map(fill, chunks))
+    saliency.for_chunks(flat, usable, order, fill, threads, _CHUNK_BYTES)
     result[~np.isfinite(result)] = np.nan
     return result.reshape(len(picks), len(metrics), layers, heads)
 
@@ -97,29 +84,23 @@ def score_resamples(
 class Drawn(SampleWeights):
     """A resample: its different samples (anomalous first), how often each is in it, its rows."""
 
-    different: Ints  # [n] of the N samples
-    a: int  # so many of them are anomalous
-    share: Floats  # [n, 2]: weights that give the mean of each class
-    pair_weights: NDArray[Any]  # [N (N - 1) / 2 + 1]: how often each pair is in it; 0 at the end
-    flat: Ints  # [n * n]: where the products of its samples are in a flat [N * N]
-
-    @classmethod
-    def of(cls, places: Ints, a: int, samples: int) -> Drawn:
+    def __init__(self, places: Ints, a: int, samples: int) -> None:
         """From the samples' places, of which the first `a` are anomalous, with repetitions."""
         counts = np.bincount(places, minlength=samples)
-        different = np.flatnonzero(counts)
+        self.different: Ints = np.flatnonzero(counts)  # [n] of the N samples
         position = np.cumsum(counts > 0) - 1
-        one = cls(counts[different].astype(np.float64), position[places])
-        one.different = different
-        one.a = int((different < a).sum())
-        one.share = np.zeros((len(different), 2))
-        for kind, part in enumerate((slice(0, one.a), slice(one.a, None))):
-            one.share[part, kind] = one.weights[part] / one.weights[part].sum()
+        super().__init__(counts[self.different].astype(np.float64), position[places])
+        self.a = int((self.different < a).sum())  # so many of them are anomalous
+        # Weights that give the mean of each class.
+        self.share = np.zeros((len(self.different), 2))
+        for kind, part in enumerate((slice(0, self.a), slice(self.a, None))):
+            self.share[part, kind] = self.weights[part] / self.weights[part].sum()
+        # How often each of the N (N - 1) / 2 pairs is in it; 0 at the end.
         i, j = np.triu_indices(samples, 1)
-        weights = np.append(counts[i] * counts[j], 0)
-        one.pair_weights = weights.astype(np.uint8 if weights.max() < 256 else np.int32)
-        one.flat = (different[:, None] * samples + different).ravel()
-        return one
+        pairs = np.append(counts[i] * counts[j], 0)
+        self.pair_weights = pairs.astype(np.uint8 if pairs.max() < 256 else np.int32)
+        # Where the products of its samples are in a flat [N * N].
+        self.flat: Ints = (self.different[:, None] * samples + self.different).ravel()
 
 
 class Products:

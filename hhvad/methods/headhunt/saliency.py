@@ -79,8 +79,6 @@ def score_heads(
 
     Raises DataError for shapes that do not fit, labels other than 0 and 1, an unknown metric.
     """
-    from threadpoolctl import threadpool_limits
-
     x, y = _checked(features, labels)
     if not metrics:
         raise DataError(f"metrics: none given; known: {', '.join(registry.names(METRICS, GROUP))}")
@@ -96,24 +94,47 @@ def score_heads(
         order = np.argsort(1 - y, kind="stable")
         flat = x.reshape(samples, layers * heads, dim)
         usable = np.flatnonzero(~_unusable(flat))
-        size = max(1, int(_CHUNK_BYTES // (8 * samples * (samples + dim))))
-        chunks = [usable[i : i + size] for i in range(0, len(usable), size)]
 
-        def fill(chunk: NDArray[np.intp]) -> None:
-            rows = np.ascontiguousarray(flat[:, chunk].transpose(1, 0, 2)[:, order])
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                result[:, chunk] = _score(Heads(rows, int(y.sum())), functions, shrinkage)
+        def fill(chunk: NDArray[np.intp], rows: NDArray[Any]) -> None:
+            result[:, chunk] = _score(Heads(rows, int(y.sum())), functions, shrinkage)
 
-        with threadpool_limits(1):
-            if threads == 1:
-                for chunk in chunks:
-                    fill(chunk)
-            else:
-                # OpenMP counts its threads for each thread of ours: limit it in all of them.
-                with ThreadPoolExecutor(threads, "", threadpool_limits, (1,)) as pool:
-                    list(pool.map(fill, chunks))
+        for_chunks(flat, usable, order, fill, threads, _CHUNK_BYTES)
     result[~np.isfinite(result)] = np.nan
     return result.reshape(len(metrics), layers, heads)
+
+
+def for_chunks(
+    flat: NDArray[Any],
+    usable: NDArray[np.intp],
+    order: NDArray[np.intp],
+    fill: Callable[[NDArray[np.intp], NDArray[Any]], None],
+    threads: int,
+    size: int,
+) -> None:
+    """Call `fill` with some of the usable heads and their rows [h, N, D], for all in turn.
+
+    flat: features [N, heads, D]; order: of the rows; size: bytes that a chunk's products take. One
+    thread each, of BLAS too.
+    """
+    from threadpoolctl import threadpool_limits
+
+    samples, _, dim = flat.shape
+    step = max(1, int(size // (8 * samples * (samples + dim))))
+    chunks = [usable[i : i + step] for i in range(0, len(usable), step)]
+
+    def do(chunk: NDArray[np.intp]) -> None:
+        rows = np.ascontiguousarray(flat[:, chunk].transpose(1, 0, 2)[:, order])
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            fill(chunk, rows)
+
+    with threadpool_limits(1):
+        if threads == 1:
+            for chunk in chunks:
+                do(chunk)
+        else:
+            # OpenMP counts its threads for each thread of ours: limit it in all of them.
+            with ThreadPoolExecutor(threads, "", threadpool_limits, (1,)) as pool:
+                list(pool.map(do, chunks))
 
 
 def problems(
