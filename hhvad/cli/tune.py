@@ -43,8 +43,8 @@ def add_commands(commands: Any) -> None:
     p = commands.add_parser(
         "tune-lora",
         help="learn a low-rank adapter from lessons",
-        description="Learn a low-rank adapter for the text decoder. Its state is written every few "
-        "steps; a job that was ended goes on from there, with the same result.",
+        description="Learn a low-rank adapter for the text decoder. Its state is written every "
+        "minute; a job that was ended goes on from there, with the same result.",
     )
     p.add_argument("--lessons", required=True, metavar="TSV", help="from list-lessons")
     p.add_argument("--frames", required=True, nargs="+", metavar="H5", help="from sample-lessons")
@@ -61,7 +61,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--epochs", required=True, type=_positive, metavar="N")
     p.add_argument("--seed", required=True, type=int)
     p.add_argument("--state", required=True, type=Path, metavar="DIR", help="of the training")
-    p.add_argument("--every", type=_positive, default=10, metavar="STEPS", help="between states")
+    p.add_argument("--every", type=float, default=60, metavar="SECONDS", help="between states")
     p.add_argument("--out", required=True, type=Path, metavar="DIR")
     p.set_defaults(run=_tune_lora)
 

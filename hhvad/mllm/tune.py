@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,18 +78,18 @@ def tune(
     dtype: str = "auto",
     device: str = "auto",
     threads: int | None = None,
-    every: int = 10,
+    every: float = 60,
     progress: Callable[[int, int, float], None] = lambda done, total, loss: None,
 ) -> None:
     """Learn an adapter into the folder `out`, or go on where an interrupted training left off.
 
     A step is one of AdamW for `batch` lessons, each by itself, their loss the mean cross-entropy of
-    all tokens of all replies. `work` holds the state, written every `every` steps, of the training
-    with this `key`: a digest of all that it follows from; with another key it begins anew. The
-    same lessons and settings give the same bytes, interrupted or not (on one machine and version
-    of torch). name: the model's, for the adapter's config. progress(done, total, loss) after each
-    step. Writes the adapter, its config and `loss.tsv`. Raises ModelError, also for a lesson that
-    does not fit into the model's context.
+    all tokens of all replies. `work` holds the state, written after a step where `every` seconds
+    have passed, of the training with this `key`: a digest of all that it follows from; with another
+    key it begins anew. The same lessons and settings give the same bytes, interrupted or not (on
+    one machine and version of torch). name: the model's, for the adapter's config. progress(done,
+    total, loss) after each step. Writes the adapter, its config and `loss.tsv`. Raises ModelError,
+    also for a lesson that does not fit into the model's context.
     """
     out, work = Path(out), Path(work)
     if not lessons:
@@ -108,6 +109,7 @@ def tune(
     total = steps_an_epoch * settings.epochs
     teacher = _Teacher(engine, settings.system)
     adapted.train()
+    kept = time.monotonic()
     for step in range(len(losses), total):
         epoch, place = divmod(step, steps_an_epoch)
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(lessons))
@@ -122,8 +124,9 @@ def tune(
         optimiser.step()
         optimiser.zero_grad()
         losses.append((loss,))
-        if (step + 1) % every == 0 or step + 1 == total:
+        if time.monotonic() - kept >= every or step + 1 == total:
             course.keep(state, weights, optimiser, losses, 0.0)
+            kept = time.monotonic()
         progress(step + 1, total, loss)
     out.mkdir(parents=True, exist_ok=True)
     adapted.save(out)
