@@ -32,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Pixels, find
 from hhvad.mllm.engine import DTYPES, Engine, _device, _Job, _quiet
+from hhvad.mllm.prefix import PrefixCache
 from hhvad.records import HeadId
 
 MARKS = ["<|im_start|>", "<|im_end|>", "<image>", "<video>", "<IMG_CONTEXT>", "<img>", "</img>"]
@@ -327,7 +328,8 @@ def flops(engine: Engine, frames: NDArray[np.uint8], texts: list[str]) -> float:
         for group in job.passes:
             with _counter() as counter:
                 room = max(len(suffix.ids) for suffix in group.suffixes)
-                cache = engine._prefill(group, vision, engine.info.layers, room)
+                cache = PrefixCache(engine.info.layers, room)
+                engine._prefill(group, vision, cache)
             for op, number in counter.get_flop_counts()["Global"].items():
                 total += number / 2 if "attention" in str(op) else number
             with _counter() as counter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -12,10 +13,14 @@ from jinja2 import TemplateError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from hhvad.errors import ModelError
 from hhvad.mllm.head import Answer, log_probability, plain, token_ids_of
+from hhvad.mllm.hooks import PassDone
+from hhvad.mllm.prefix import PrefixCache
 from hhvad.mllm.sample import Choice, Sampling
+from hhvad.mllm.write import Step, write
 
 Messages = Sequence[dict[str, str]]  # role and content of each
 
@@ -161,19 +166,36 @@ def _write(
     choice: Choice,
 ) -> list[list[int]]:
     """The tokens of each row's answer, its end token included where it came to one."""
-    cache = DynamicCache()
     ids = torch.tensor(rows, device=head.device)
-    answers: list[list[int]] = [[] for _ in rows]
     with torch.inference_mode():
-        for _ in range(max_tokens):
-            out = decoder(input_ids=ids, past_key_values=cache, use_cache=True)
-            ids = choice(nn.functional.linear(out.last_hidden_state[:, -1], head))[:, None]
-            for answer, token in zip(answers, ids[:, 0].tolist(), strict=True):
-                if not answer or answer[-1] not in ends:
-                    answer.append(token)
-            if all(answer[-1] in ends for answer in answers):
-                break
-    return answers
+        return write(_step(decoder, head, ids, max_tokens), ids[:, -1], choice, ends, max_tokens)
+
+
+def _step(
+    decoder: nn.Module, head: Tensor, ids: Tensor, max_tokens: int
+) -> Callable[[Tensor], Tensor]:
+    """The logits that follow one token more of each row, behind token ids [rows, T] but the last.
+
+    A decoder with rotary positions whose layers all attend to everything keeps its keys and values
+    where a step can be replayed; any other one has a cache of its own kind.
+    """
+    before, config = ids.shape[1] - 1, decoder.config
+    layers = DynamicCache(config=config).layers
+    is_rotary = getattr(config, "rope_parameters", None) is not None
+    if before and is_rotary and layers and all(type(each) is DynamicLayer for each in layers):
+        prefix = PrefixCache(len(layers), max_tokens)
+        with suppress(PassDone):
+            decoder(input_ids=ids[:, :-1], past_key_values=prefix, use_cache=True)
+        return Step(decoder, head, prefix, len(ids), torch.tensor([[before]], device=ids.device))
+    cache = DynamicCache()
+    if before:
+        decoder(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
+
+    def step(tokens: Tensor) -> Tensor:
+        out = decoder(input_ids=tokens[:, None], past_key_values=cache, use_cache=True)
+        return nn.functional.linear(out.last_hidden_state[:, -1], head)
+
+    return step
 
 
 def _weigh(decoder: nn.Module, head: Tensor, ids: Tensor, choices: Sequence[Tensor]) -> Tensor:

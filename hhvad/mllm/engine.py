@@ -44,7 +44,8 @@ from hhvad.mllm.head import (
 from hhvad.mllm.hooks import PassDone, Tap
 from hhvad.mllm.kernels import align_mlps, fuse_norms
 from hhvad.mllm.prefix import PrefixCache
-from hhvad.mllm.sample import Sampling
+from hhvad.mllm.replay import Replay
+from hhvad.mllm.sample import Choice, Sampling
 from hhvad.mllm.weights import (
     DTYPES,
     check_weights,
@@ -53,6 +54,7 @@ from hhvad.mllm.weights import (
     cpu_flags,
     free_memory,
 )
+from hhvad.mllm.write import Step, write
 from hhvad.records import HeadId
 
 log = logging.getLogger("hhvad")
@@ -103,6 +105,11 @@ class _Pass:
     positions: Tensor
     suffixes: list[_Suffix] = field(default_factory=list)
 
+    def shape(self) -> tuple[Any, ...]:
+        """What the work of its prompts depends on, but for what the frames show."""
+        asked = [(s.prompt, s.ids.tolist(), s.positions.tolist()) for s in self.suffixes]
+        return len(self.ids), asked
+
 
 class Engine:
     """A loaded model that captures head features. Make one with `Engine.load`.
@@ -132,6 +139,7 @@ class Engine:
         self.dtype: torch.dtype = next(backbone.decoder.parameters()).dtype
         self.watch: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
         self._batches: dict[tuple[int, ...], _BatchSize] = {}
+        self._asked: _Asked | None = None  # of the last capture: the next one's is often the same
         text = backbone.config.get_text_config()
         heads = text.num_attention_heads
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -474,7 +482,8 @@ class Engine:
                 batch = self._move(torch.from_numpy(block))
                 vision = self.backbone.encode(self.backbone.pixels(batch, self.dtype))
                 for group in plan:
-                    cache = self._prefill(group, vision, self.info.layers, room)
+                    cache = PrefixCache(self.info.layers, room)
+                    self._prefill(group, vision, cache)
                     for suffix in group.suffixes:
                         values = self._weigh(suffix, said, cache, head, len(block))
                         found[start : start + len(block), suffix.prompt] = values.cpu().numpy()
@@ -570,26 +579,18 @@ class Engine:
         """The tokens of each row's answer, its end token included where it came to one."""
         backbone, rows = self.backbone, len(frames)
         vision = backbone.encode(backbone.pixels(frames, self.dtype))
-        cache = self._prefill(group, vision, self.info.layers, len(suffix.ids) + max_tokens)
-        embeds, positions = backbone.embed(suffix.ids, rows), suffix.positions
-        answers: list[list[int]] = [[] for _ in range(rows)]
-        for _ in range(max_tokens):
-            hidden = backbone.decoder(
-                inputs_embeds=embeds,
-                position_ids=_batched(positions),
+        cache = PrefixCache(self.info.layers, len(suffix.ids) + max_tokens)
+        self._prefill(group, vision, cache)
+        if len(suffix.ids) > 1:  # all of the question but its last token
+            backbone.decoder(
+                inputs_embeds=backbone.embed(suffix.ids[:-1], rows),
+                position_ids=_batched(suffix.positions[..., :-1]),
                 past_key_values=cache,
                 use_cache=True,
-            ).last_hidden_state[:, -1]
-            cache.keep(embeds.shape[1])
-            chosen = nn.functional.linear(hidden, head).argmax(dim=-1)  # [rows]
-            for answer, token in zip(answers, chosen.tolist(), strict=True):
-                if not answer or answer[-1] not in ends:
-                    answer.append(token)
-            if all(answer[-1] in ends for answer in answers):
-                break
-            embeds = backbone.decoder.get_input_embeddings()(chosen[:, None])  # type: ignore[operator]
-            positions = positions.amax().expand_as(positions[..., -1:]) + 1
-        return answers
+            )
+            cache.keep(len(suffix.ids) - 1)
+        step = Step(backbone.decoder, head, cache, rows, suffix.positions[..., -1:])
+        return write(step, suffix.ids[-1:].expand(rows), Choice(None, ()), ends, max_tokens)
 
     def _weigh(
         self, suffix: _Suffix, said: list[Tensor], cache: PrefixCache, head: Tensor, rows: int
@@ -620,9 +621,8 @@ class Engine:
         cache.keep(-len(suffix.ids))
         return torch.stack(values, dim=1)
 
-    def _prefill(self, group: _Pass, vision: Vision, layers: int, room: int) -> PrefixCache:
-        """The keys and values of a prefix in so many layers, with room for tokens behind it."""
-        cache = PrefixCache(layers, room)
+    def _prefill(self, group: _Pass, vision: Vision, cache: PrefixCache) -> None:
+        """Store the keys and values of a prefix in `cache`."""
         with suppress(PassDone):
             self.backbone.decoder(
                 **self.backbone.prefix(group.ids, vision),
@@ -630,7 +630,6 @@ class Engine:
                 past_key_values=cache,
                 use_cache=True,
             )
-        return cache
 
     @property
     def _context(self) -> int | None:
@@ -726,6 +725,7 @@ class Engine:
                             "height x width): take fewer or smaller frames (sampling.frames, "
                             "sampling.size), a shorter dtype (model.dtype) or a larger device"
                         ) from error
+                    self._asked = None
                     sizes.failed(stop - start)
                     log.info("out of memory: batches of %d segments from now on", sizes.size)
                 else:
@@ -734,6 +734,16 @@ class Engine:
                     continue
                 _release(self.device)
             deliver(waiting)
+
+
+@dataclass
+class _Asked:
+    """The prompts behind one prefix, for batches of one size: the same work on the same memory."""
+
+    work: tuple[Any, ...]  # what distinguishes it
+    batch: int
+    cache: PrefixCache  # the prefix's; each pass stores its own
+    features: Replay  # [prompts, batch, n, D]
 
 
 class _Job:
@@ -766,13 +776,29 @@ class _Job:
         features: dict[int, Tensor] = {}
         for group in self.passes:
             with engine.watch("prefill"):
-                room = max(len(suffix.ids) for suffix in group.suffixes)
-                cache = engine._prefill(group, vision, self.layers[-1] + 1, room)
+                asked = self._asked(group, len(frames))
+                engine._prefill(group, vision, asked.cache)
             with engine.watch("suffix"):
-                for suffix in group.suffixes:
-                    features[suffix.prompt] = self._finish(suffix, cache, len(frames))
-            del cache
+                prompts = [suffix.prompt for suffix in group.suffixes]
+                features |= zip(prompts, asked.features(), strict=True)
         return torch.stack([features[i] for i in range(self.prompts)])
+
+    def _asked(self, group: _Pass, batch: int) -> _Asked:
+        """The work of a group's prompts on so many segments: that of the batch before, if equal."""
+        engine = self.engine
+        kept, work = engine._asked, (group.shape(), self.layers, self.picked, self.states)
+        if kept is not None and (kept.work, kept.batch) == (work, batch):
+            kept.cache.empty()
+            return kept
+        cache = PrefixCache(self.layers[-1] + 1, max(len(suffix.ids) for suffix in group.suffixes))
+        features = Replay(
+            lambda: torch.stack([self._finish(suffix, cache, batch) for suffix in group.suffixes]),
+            engine.device,
+        )
+        asked = _Asked(work, batch, cache, features)
+        if kept is None or kept.work != work or kept.batch < batch:  # not for a last, small batch
+            engine._asked = asked
+        return asked
 
     def _finish(self, suffix: _Suffix, cache: PrefixCache, batch: int) -> Tensor:
         engine = self.engine
@@ -878,7 +904,7 @@ class _GrowingBatchSize(_BatchSize):
         super().__init__(1)
         self.device = device
         self.settled = False
-        self.warm = False
+        self.warmed = 0
         self.best = float("inf")
         self.resident = torch.cuda.memory_allocated(device)  # the weights
 
@@ -886,8 +912,8 @@ class _GrowingBatchSize(_BatchSize):
         if self.settled or segments < self.size:
             return
         torch.cuda.synchronize(self.device)
-        if not self.warm:  # the first batch of a size pays for kernels and workspaces
-            self.warm = True
+        if self.warmed < 2:  # the first batches of a size pay for kernels and for their recording
+            self.warmed += 1
             return
         cost = (time.perf_counter() - began) / segments
         peak = torch.cuda.max_memory_allocated(self.device)
@@ -899,7 +925,7 @@ class _GrowingBatchSize(_BatchSize):
         else:
             self.best = cost
             self.size *= 2
-            self.warm = False
+            self.warmed = 0
         if self.settled:
             log.info("batches of %d segments", self.size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -23,6 +24,7 @@ class _PrefixLayer(CacheLayerMixin):  # type: ignore[misc]
         super().__init__()
         self.room = room
         self.length = 0
+        self.place: Tensor | None = None
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         batch, heads, length, _ = key_states.shape
@@ -38,12 +40,16 @@ class _PrefixLayer(CacheLayerMixin):  # type: ignore[misc]
         new = key_states.shape[-2]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.keys[:, :, :new], self.values[:, :, :new] = key_states, value_states
-            self.length = new
-            return key_states, value_states
+        if self.place is not None:
+            self.keys.index_copy_(2, self.place, key_states)
+            self.values.index_copy_(2, self.place, value_states)
+            return self.keys, self.values
         end = self.length + new
         self.keys[:, :, self.length : end] = key_states
         self.values[:, :, self.length : end] = value_states
+        if not self.length:
+            self.length = new
+            return key_states, value_states
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -67,6 +73,12 @@ class PrefixCache(Cache):  # type: ignore[misc]
         super().__init__(layers=[_PrefixLayer(room) for _ in range(layers)])
         self.filled = False
 
+    def empty(self) -> None:
+        """Forget the prefix: the next pass stores another one of the same shape in its memory."""
+        self.filled = False
+        for layer in self.layers:
+            layer.length = 0
+
     def keep(self, count: int) -> None:
         """Make the last `count` tokens part of the prefix: what comes next stands behind them.
 
@@ -74,6 +86,25 @@ class PrefixCache(Cache):  # type: ignore[misc]
         """
         for layer in self.layers:
             layer.length += count
+
+    def one_by_one(self) -> Tensor:
+        """From now on take one token at a time, at the place [1] in the cache that is returned.
+
+        Whoever gives a token moves the place behind it, and masks what lies there: every update
+        returns all keys and values, so that shapes and memory stay the same from token to token.
+        """
+        place = torch.tensor([self.layers[0].length], device=self.layers[0].keys.device)
+        for layer in self.layers:
+            layer.keys[:, :, layer.length :] = 0  # a mask does not hide NaN
+            layer.values[:, :, layer.length :] = 0
+            layer.place = place
+        return place
+
+    @property
+    def size(self) -> int:
+        """How many tokens it holds at most."""
+        size: int = self.layers[0].keys.shape[-2]
+        return size
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any

@@ -585,7 +585,7 @@ def test_tap_leaves_nothing_behind(engine):
 def test_growing_batches(monkeypatch):
     """On a GPU: doubled while a segment gets cheaper, settled one step back when it does not.
 
-    The first batch of each size is not judged.
+    The first two batches of each size are not judged.
     """
     clock = iter([0.0])
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
@@ -595,11 +595,11 @@ def test_growing_batches(monkeypatch):
     size = capture._GrowingBatchSize(torch.device("cpu"))
     cost = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.499}
     seen = []
-    for _ in range(10):
+    for _ in range(14):
         clock = iter([cost[size.size] * size.size])
         monkeypatch.setattr(capture.time, "perf_counter", lambda clock=clock: next(clock))
         seen.append(size.size)
         size.ran(size.size, 0.0)
-    assert seen == [1, 1, 2, 2, 4, 4, 8, 8, 4, 4]
+    assert seen == [1, 1, 1, 2, 2, 2, 4, 4, 4, 8, 8, 8, 4, 4]
     size.failed(4)
     assert size.size == 2
