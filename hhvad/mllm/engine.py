@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ from hhvad.checkpoint import resolve, stamp
 from hhvad.errors import ModelError
 from hhvad.mllm.backbones.backbone import Backbone, Pixels, Told, Vision, find, read_object
 from hhvad.mllm.complete import Messages, choose, complete
+from hhvad.mllm.float8 import use_float8
 from hhvad.mllm.head import (
     Answer,
     end_tokens,
@@ -42,7 +44,7 @@ from hhvad.mllm.head import (
     token_ids_of,
 )
 from hhvad.mllm.hooks import PassDone, Tap
-from hhvad.mllm.kernels import align_mlps, fuse_norms
+from hhvad.mllm.kernels import speed_up
 from hhvad.mllm.prefix import PrefixCache
 from hhvad.mllm.replay import Replay
 from hhvad.mllm.sample import Choice, Sampling
@@ -59,6 +61,7 @@ from hhvad.records import HeadId
 
 log = logging.getLogger("hhvad")
 
+_KEPT = 3  # sets of prompts whose memory and record are kept: a video's, and its last batch's
 _CPU_TOKENS = 2048  # a batch's visual tokens on a CPU: more segments at once do not pay there
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer.model")
 
@@ -127,6 +130,7 @@ class Engine:
         folder: Path | None = None,
         dtype_reason: str = "",
         fast: bool = True,
+        float8: bool = False,
     ) -> None:
         self.folder = folder  # of the checkpoint: the output head is read when it is first needed
         self._head: Tensor | None = None
@@ -134,12 +138,13 @@ class Engine:
         self.tokenizer = tokenizer
         self.device = device
         if fast and device.type == "cuda":  # a CPU gains nothing by them
-            align_mlps(backbone.model)
-            fuse_norms(backbone.model)
+            speed_up(backbone.model, backbone.decoder)
+        if float8:
+            use_float8(backbone.model)
         self.dtype: torch.dtype = next(backbone.decoder.parameters()).dtype
         self.watch: Callable[[str], AbstractContextManager[None]] = lambda stage: nullcontext()
         self._batches: dict[tuple[int, ...], _BatchSize] = {}
-        self._asked: _Asked | None = None  # of the last capture: the next one's is often the same
+        self._asked: list[_Asked] = []  # of the last captures: the next one's is often the same
         text = backbone.config.get_text_config()
         heads = text.num_attention_heads
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // heads
@@ -153,7 +158,7 @@ class Engine:
             tokens_per_frame=backbone.tokens(2, *size) - backbone.tokens(1, *size)
             if size
             else None,
-            dtype=str(self.dtype).removeprefix("torch."),
+            dtype="float8" if float8 else str(self.dtype).removeprefix("torch."),
             device=str(device),
             fingerprint=fingerprint,
             dtype_reason=dtype_reason,
@@ -725,7 +730,7 @@ class Engine:
                             "height x width): take fewer or smaller frames (sampling.frames, "
                             "sampling.size), a shorter dtype (model.dtype) or a larger device"
                         ) from error
-                    self._asked = None
+                    self._asked.clear()
                     sizes.failed(stop - start)
                     log.info("out of memory: batches of %d segments from now on", sizes.size)
                 else:
@@ -741,9 +746,10 @@ class _Asked:
     """The prompts behind one prefix, for batches of one size: the same work on the same memory."""
 
     work: tuple[Any, ...]  # what distinguishes it
+    suffixes: list[_Suffix]
     batch: int
     cache: PrefixCache  # the prefix's; each pass stores its own
-    features: Replay  # [prompts, batch, n, D]
+    replay: Replay  # of features [prompts, batch, n, D]
 
 
 class _Job:
@@ -780,27 +786,28 @@ class _Job:
                 engine._prefill(group, vision, asked.cache)
             with engine.watch("suffix"):
                 prompts = [suffix.prompt for suffix in group.suffixes]
-                features |= zip(prompts, asked.features(), strict=True)
+                features |= zip(prompts, asked.replay(partial(self._finish, asked)), strict=True)
         return torch.stack([features[i] for i in range(self.prompts)])
 
     def _asked(self, group: _Pass, batch: int) -> _Asked:
-        """The work of a group's prompts on so many segments: that of the batch before, if equal."""
-        engine = self.engine
-        kept, work = engine._asked, (group.shape(), self.layers, self.picked, self.states)
-        if kept is not None and (kept.work, kept.batch) == (work, batch):
-            kept.cache.empty()
-            return kept
-        cache = PrefixCache(self.layers[-1] + 1, max(len(suffix.ids) for suffix in group.suffixes))
-        features = Replay(
-            lambda: torch.stack([self._finish(suffix, cache, batch) for suffix in group.suffixes]),
-            engine.device,
-        )
-        asked = _Asked(work, batch, cache, features)
-        if kept is None or kept.work != work or kept.batch < batch:  # not for a last, small batch
-            engine._asked = asked
-        return asked
+        """The memory and the record of a group's prompts on so many segments; kept for the next."""
+        kept = self.engine._asked
+        work = (group.shape(), self.layers, self.picked, self.states, batch)
+        for index, asked in enumerate(kept):
+            if asked.work == work:
+                kept.append(kept.pop(index))
+                asked.cache.empty()
+                return asked
+        del kept[: len(kept) + 1 - _KEPT]
+        room = max(len(suffix.ids) for suffix in group.suffixes)
+        cache = PrefixCache(self.layers[-1] + 1, room)
+        kept.append(_Asked(work, group.suffixes, batch, cache, Replay(self.engine.device)))
+        return kept[-1]
 
-    def _finish(self, suffix: _Suffix, cache: PrefixCache, batch: int) -> Tensor:
+    def _finish(self, asked: _Asked) -> Tensor:
+        return torch.stack([self._read(s, asked.cache, asked.batch) for s in asked.suffixes])
+
+    def _read(self, suffix: _Suffix, cache: PrefixCache, batch: int) -> Tensor:
         engine = self.engine
         with Tap(engine.backbone.decoder, self.taps, stop=True) as tap:
             engine.backbone.decoder(

@@ -6,6 +6,7 @@ CUDA graph records them and launches all with one call. Measured in benchmarks/c
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import torch
@@ -13,30 +14,39 @@ from torch import Tensor
 
 
 class Replay:
-    """`work` that reads and writes the same memory at every call, whatever is in it.
+    """Work that reads and writes the same memory at every call, whatever is in it.
 
     The first call runs it; on a GPU the second one records it and every later one replays the
     record: the same kernels, hence the same bits. What it returns lies at one place, and the next
-    call overwrites it. `work` may not wait for the device.
+    call overwrites it. The work may not wait for the device.
     """
 
-    def __init__(self, work: Callable[[], Tensor], device: torch.device) -> None:
-        self._work = work
+    def __init__(self, device: torch.device) -> None:
         self._records = device.type == "cuda"
         self._warm = False  # the first call loads kernels and makes workspaces
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result: Tensor | None = None
 
-    def __call__(self) -> Tensor:
-        """What `work` returns."""
+    def __call__(self, work: Callable[[], Tensor]) -> Tensor:
+        """What `work` returns; the same work at every call."""
         if not self._records or not self._warm:
             self._warm = True
-            return self._work()
+            return work()
         if self._graph is None or self._result is None:
-            graph = torch.cuda.CUDAGraph()
-            # Other threads go on with their own calls: one reads the next frames.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._result = self._work()
-            self._graph = graph
+            self._graph, self._result = _record(work)
         self._graph.replay()
         return self._result
+
+
+def _record(work: Callable[[], Tensor]) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+    graph = torch.cuda.CUDAGraph()
+    collects = gc.isenabled()
+    gc.disable()  # to free an older graph meanwhile would spoil the record
+    try:
+        # Other threads go on with their own calls: one reads the next frames.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            result = work()
+    finally:
+        if collects:
+            gc.enable()
+    return graph, result

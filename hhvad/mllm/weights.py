@@ -14,7 +14,13 @@ import torch
 from hhvad.errors import ModelError
 from hhvad.files import read_json
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# What weights are loaded as; float8 then rounds matrices once more (hhvad.mllm.float8).
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float8": torch.bfloat16,
+}
 _FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number
 _NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 

@@ -28,12 +28,12 @@ class Step:
         self.all_places = torch.arange(cache.size, device=head.device)
         self.position = position.clone() if len(position) == 1 else position[:, None].clone()
         self.tokens = torch.zeros(rows, 1, dtype=torch.long, device=head.device)
-        self._replay = Replay(self._run, head.device)
+        self._replay = Replay(head.device)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """The logits [rows, vocabulary] of what comes after `tokens` [rows]."""
         self.tokens.copy_(tokens[:, None])
-        return self._replay()
+        return self._replay(self._run)
 
     def _run(self) -> Tensor:
         hidden = self.decoder(
