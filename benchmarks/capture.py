@@ -540,7 +540,7 @@ def _against_float32(network: Any, engine: Engine, frames: NDArray[np.uint8]) ->
     """
     texts, backbone = prompts(1), engine.backbone
     whole = copy(engine)
-    whole.dtype = torch.float32
+    whole.dtype, whole._asked = torch.float32, []
     whole.backbone = type(backbone)(
         network.float().model, network.config, backbone.tokenizer, backbone.pixels
     )
