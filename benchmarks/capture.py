@@ -571,7 +571,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--segments", type=int, default=4, help="segments to capture (4)")
     parser.add_argument("--prompts", type=int, default=5, help="prompts on each segment (5)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
-    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16, float8")
     parser.add_argument(
         "--batch-size",
         type=lambda text: text if text == "auto" else int(text),

@@ -64,11 +64,13 @@ class Model(Section):
         description="Commit or tag of a hub id. What is no commit is looked up once per study, and "
         "kept in `results/STUDY/models/NAME.commit`.",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float8"] = Field(
         "auto",
         description="Number format of the weights; auto is the checkpoint's, but float32 on a CPU "
         "that has no instructions for it and enough memory. The log and the provenance say which "
-        "and why.",
+        "and why. float8 (never chosen by auto; for GPUs from Ada and Hopper on) rounds what "
+        "enters matrix products to eight bits: faster, and other features; see "
+        "`benchmarks/float8.md`.",
     )
     times: Literal["video", "fixed"] = Field(
         "video",

@@ -465,6 +465,10 @@ class Study:
             kind = checkpoint.kind_of(checkpoint.resolve(path))
         except ModelError:
             return
+        if is_encoder and self.models[model].dtype == "float8":
+            raise ConfigError(
+                f"{key} is {model!r}, of dtype float8, which encoders do not take; use float16"
+            )
         if kind is not None and (kind in checkpoint.ENCODERS) != is_encoder:
             known = ", ".join(sorted(checkpoint.ENCODERS))
             wanted = (
@@ -588,6 +592,11 @@ class Study:
                     f"{', '.join(self.models) or 'none'}"
                 )
             self._check_role(f"{self.source}: tune.model", tune.model, is_encoder=False)
+            if self.models[tune.model].dtype == "float8":
+                raise ConfigError(
+                    f"{self.source}: tune.model is {tune.model!r}, of dtype float8, which cannot "
+                    "be trained; use bfloat16"
+                )
             given = [tune.instructions] if tune.instructions else []
             for path in (*given, *tune.annotations, *tune.lessons):
                 if not Path(path).is_file():

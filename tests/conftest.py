@@ -20,6 +20,15 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=os.environ.get("HHVAD_TEST_DEVICE") is not None)
+def _on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HHVAD_TEST_DEVICE=cuda:0 pytest tests/unit/test_capture.py: models that ask for the CPU."""
+    from hhvad.mllm import engine
+
+    given, wanted = engine._device, os.environ["HHVAD_TEST_DEVICE"]
+    monkeypatch.setattr(engine, "_device", lambda name: given(wanted if name == "cpu" else name))
+
+
 @pytest.fixture
 def new_study(tmp_path: Path) -> Study:
     return make_study(tmp_path / "study")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hhvad.errors import ArtifactError, ConfigError
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float8")
 
 
 def add_commands(commands: Any) -> None:

@@ -50,6 +50,7 @@ from hhvad.mllm.replay import Replay
 from hhvad.mllm.sample import Choice, Sampling
 from hhvad.mllm.weights import (
     DTYPES,
+    check_float8,
     check_weights,
     choose_precision,
     computes,
@@ -107,11 +108,7 @@ class _Pass:
     ids: Tensor  # [T] on the device
     positions: Tensor
     suffixes: list[_Suffix] = field(default_factory=list)
-
-    def shape(self) -> tuple[Any, ...]:
-        """What the work of its prompts depends on, but for what the frames show."""
-        asked = [(s.prompt, s.ids.tolist(), s.positions.tolist()) for s in self.suffixes]
-        return len(self.ids), asked
+    asked: list[Any] = field(default_factory=list)  # what its prompts are, without the frames
 
 
 class Engine:
@@ -179,10 +176,11 @@ class Engine:
     ) -> Engine:
         """Load a checkpoint folder (offline) or a hub id `org/name` (only then with the network).
 
-        dtype: auto (the checkpoint's; on a CPU see hhvad.mllm.weights), float32, bfloat16 or
-        float16. device: auto (the first GPU, else the CPU) or a torch device. threads: CPU threads
-        of torch, unchanged where None. adapt: what a training does to the network and the decoder
-        in it before they go to the device; its modules then stay as transformers has them.
+        dtype: auto (the checkpoint's; on a CPU see hhvad.mllm.weights), float32, bfloat16, float16
+        or float8 (bfloat16 with matrix products in float8, hhvad.mllm.float8). device: auto (the
+        first GPU, else the CPU) or a torch device. threads: CPU threads of torch, unchanged where
+        None. adapt: what a training does to the network and the decoder in it before they go to the
+        device; its modules then stay as transformers has them.
         Only safetensors are read and no code of a checkpoint is run. Raises ModelError.
         """
         target = _device(device)
@@ -190,6 +188,10 @@ class Engine:
             raise ModelError(f"dtype {dtype!r} is unknown: use auto, {', '.join(DTYPES)}")
         if threads is not None:
             torch.set_num_threads(threads)
+        if dtype == "float8":
+            check_float8(target)
+            if adapt is not None:
+                raise ModelError(f"{model}: dtype float8 cannot be trained: take bfloat16")
         folder = _folder(model, revision)
         adapter = _adapter(folder)
         check_weights(folder, dtype)
@@ -216,6 +218,7 @@ class Engine:
             folder=folder,
             dtype_reason=precision.reason,
             fast=adapt is None,
+            float8=dtype == "float8",
         )
 
     def __str__(self) -> str:
@@ -339,6 +342,8 @@ class Engine:
                 len(passes),
             )
         for group in passes.values():
+            asked = [(s.prompt, s.ids.tolist(), s.positions.tolist()) for s in group.suffixes]
+            group.asked = [len(group.ids), asked]
             group.ids, group.positions = self._move(group.ids), self._move(group.positions)
             for suffix in group.suffixes:
                 suffix.ids, suffix.positions = self._move(suffix.ids), self._move(suffix.positions)
@@ -792,7 +797,7 @@ class _Job:
     def _asked(self, group: _Pass, batch: int) -> _Asked:
         """The memory and the record of a group's prompts on so many segments; kept for the next."""
         kept = self.engine._asked
-        work = (group.shape(), self.layers, self.picked, self.states, batch)
+        work = (group.asked, self.layers, self.picked, self.states, batch)
         for index, asked in enumerate(kept):
             if asked.work == work:
                 kept.append(kept.pop(index))

@@ -20,9 +20,17 @@ from hhvad.mllm.backbones.backbone import BACKBONES, Pixels
 from hhvad.mllm.captioner import CAPTIONERS, Captioner
 from hhvad.mllm.complete import Messages, choose, complete
 from hhvad.mllm.encoders.encoder import ENCODERS, Encoder
+from hhvad.mllm.float8 import use_float8
 from hhvad.mllm.head import Answer, end_tokens, output_head
 from hhvad.mllm.sample import Sampling
-from hhvad.mllm.weights import check_weights, choose_precision, computes, cpu_flags, free_memory
+from hhvad.mllm.weights import (
+    check_float8,
+    check_weights,
+    choose_precision,
+    computes,
+    cpu_flags,
+    free_memory,
+)
 
 
 def load(
@@ -47,6 +55,10 @@ def load(
             model, revision=revision, dtype=dtype, device=device, threads=threads
         )
     target = engine._device(device)
+    if dtype == "float8":
+        check_float8(target)
+        if not is_decoder:
+            raise ModelError(f"{model}: dtype float8 is for models that answer, not for {kind!r}")
     if threads is not None:
         torch.set_num_threads(threads)
     check_weights(folder, dtype)
@@ -62,9 +74,13 @@ def load(
         base = base.eval().requires_grad_(False).to(target)
     except torch.OutOfMemoryError as error:
         raise ModelError(f"{model}: its weights do not fit into the memory of {target}") from error
+    computed = str(base.dtype).removeprefix("torch.")
+    if dtype == "float8":
+        use_float8(base)
+        computed = dtype
     info = LoadedInfo(
         architecture=network.config.model_type,
-        dtype=str(base.dtype).removeprefix("torch."),
+        dtype=computed,
         device=str(target),
         fingerprint=stamp(str(folder)),
         dtype_reason=precision.reason,

@@ -51,6 +51,16 @@ def check_weights(folder: Path, dtype: str) -> None:
         )
 
 
+def check_float8(device: torch.device) -> None:
+    """Raise ModelError where the device multiplies no float8; a CPU does, slowly, for trying it."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 9):
+        name = torch.cuda.get_device_name(device)
+        raise ModelError(
+            f"dtype float8: {device} is a {name}, which does not multiply float8 (GPUs from Ada "
+            "and Hopper on do): take bfloat16"
+        )
+
+
 def choose_precision(
     folder: Path, dtype: str, device: str, flags: set[str] | None, free: int | None
 ) -> Precision:
